@@ -1,0 +1,1 @@
+"""Workflow documents: read from YAML, checked against their schema, turned into frozen types."""

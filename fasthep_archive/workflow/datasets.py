@@ -1,0 +1,115 @@
+"""The datasets of a workflow: names of input files and what is known of them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fasthep_archive.digest import JSON
+from fasthep_archive.workflow.draft import Draft, mapping, sequence, text
+from fasthep_archive.workflow.schema import spelled
+from fasthep_archive.workflow.values import DocumentPath
+
+_KEYS = ("name", "files", "nevents", "eventtype", "group")
+_METADATA = frozenset({"nfiles"})
+"""Metadata that looks like a key of the language and is none: fast-curator writes it."""
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_LATER = frozenset({"http", "https", "root", "roots", "toy", "xroot", "xrootd"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """Files that belong together.
+
+    :ivar files: as they are written, at least one.
+    :ivar nevents: number of events in all files as the document declares it; the files themselves are counted.
+    :ivar eventtype: ``data``, ``mc``, or a word of the document's own.
+    :ivar meta: every other key.
+    :ivar path: where it stands in the document.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    nevents: int | None
+    eventtype: str
+    group: str
+    meta: Mapping[str, JSON]
+    path: DocumentPath = field(compare=False)
+
+
+def read_datasets(draft: Draft) -> tuple[Dataset, ...]:
+    """Return the datasets without faults in the order of the document, those of the top-level key first."""
+    default = text(draft.get("data", "defaults", "eventtype")) or "mc"
+    first: dict[str, Dataset] = {}
+    sound = []
+    for key in (("datasets",), ("data", "datasets")):
+        for path, value in draft.entries(*key):
+            entry = mapping(value)
+            dataset = _dataset({"name": path[-1], **entry}, default, path)
+            faults = len(draft.faults)
+            _check(draft, entry, dataset, first.setdefault(dataset.name, dataset))
+            if len(draft.faults) == faults:
+                sound.append(dataset)
+    places: tuple[DocumentPath, ...] = (("datasets",), ("data",), ("data", "datasets"))
+    if not any(draft.written(*path) for path in places[::2]) and not any(map(draft.misspelt, places)):
+        draft.fault(("data",), "there are no datasets", "write data: {datasets: [{name: ..., files: [...]}]}", key=True)
+    return tuple(sound)
+
+
+def resolved_dataset(dataset: Dataset, files: Mapping[str, str]) -> JSON:
+    """Return the dataset as a document writes it, with ``files`` in the place of the files that it names."""
+    declared: dict[str, JSON] = {} if dataset.nevents is None else {"nevents": dataset.nevents}
+    return {
+        "name": dataset.name,
+        "files": [files.get(file, file) for file in dataset.files],
+        "eventtype": dataset.eventtype,
+        "group": dataset.group,
+        **declared,
+        **dataset.meta,
+    }
+
+
+def _dataset(entry: Mapping[str, JSON], default_eventtype: str, path: DocumentPath) -> Dataset:
+    name, nevents = str(entry["name"]), entry.get("nevents")
+    eventtype = text(entry.get("eventtype")) or default_eventtype
+    return Dataset(
+        name=name,
+        files=tuple(map(str, sequence(entry["files"]))),
+        nevents=None if nevents is None else int(str(nevents)),
+        # FAST-HEP compares these two in any case of letters
+        eventtype=eventtype.lower() if eventtype.lower() in ("data", "mc") else eventtype,
+        group=text(entry.get("group")) or name,
+        meta={key: value for key, value in entry.items() if key not in _KEYS},
+        path=path,
+    )
+
+
+def _check(draft: Draft, entry: Mapping[str, JSON], dataset: Dataset, first: Dataset) -> None:
+    """Report a name that is there twice, files that can't be read yet, and metadata that must be misspelt keys.
+
+    :param first: the first dataset of the same name.
+    """
+    path = dataset.path
+    if first is not dataset:
+        named = "name" in entry
+        draft.repeated((*path, "name") if named else path, f"dataset {dataset.name!r}", first.path, key=not named)
+    for number, file in enumerate(dataset.files):
+        match = _SCHEME.match(file)
+        if match is None:
+            continue
+        scheme, place = match[1].lower(), (*path, "files", number)
+        if scheme in _LATER:
+            what = f"reading files over {scheme}:// is part of the workflow language"
+            but = "but this version of fasthep-archive does not carry it out yet"
+            draft.fault(place, f"{what}, {but}", "copy the file here and name the copy")
+        else:
+            draft.fault(place, f"files can't be read over {scheme}://", "write the path of a local file")
+    for key in entry:
+        if key in _KEYS or key in _METADATA:
+            continue
+        close = difflib.get_close_matches(re.sub(r"[_-]", "", key.lower()), _KEYS, n=1, cutoff=0.85)
+        if close:
+            message = f"key {key!r} in {spelled(path)} is none of the language, but looks like {close[0]!r}"
+            draft.fault((*path, key), message, f"write {close[0]!r}; metadata of your own need other names", key=True)
