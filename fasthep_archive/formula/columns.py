@@ -1,0 +1,72 @@
+"""What a formula computes with: columns of events, and their types.
+
+A column has one value per event (flat) or one list of values per event (jagged). A jagged column is its flat
+``content`` and the ``offsets`` between which each event's values lie. Lists nest one level deep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+DType: TypeAlias = Literal["float64", "int64", "bool", "text"]
+"""The types of values in formulas. Narrower numbers are promoted exactly when they are loaded
+(numeric profile exact-1, rule 1). ``text`` columns can be the source of a category axis and nothing else."""
+
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """How many values each event has.
+
+    Two jagged columns can be combined value by value when they have the same structure: statically when
+    both name the same counter, otherwise if their offsets prove equal at run time.
+    """
+
+    name: str
+    """The counter (``nMuon``) where the file has one, else the column's own name."""
+    counted: bool
+    """Whether ``name`` is a counter. Two different counters never match."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnType:
+    """Type of a column: value type, structure (none: one value per event), and whether values may be missing."""
+
+    dtype: DType
+    structure: Structure | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The values of a column for a run of events.
+
+    :ivar content: 1-d; float32/64, any integer, or bool, native byte order. For text: int64 positions in ``words``.
+    :ivar offsets: none for flat columns, else int64 of length ``events + 1`` starting at 0.
+    :ivar valid: none when nothing is missing, else bool, parallel to ``content``; content at missing places is arbitrary.
+    :ivar words: for text, the distinct texts in order of appearance.
+    """
+
+    content: Array
+    offsets: NDArray[np.int64] | None = None
+    valid: NDArray[np.bool_] | None = None
+    words: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.content) if self.offsets is None else len(self.offsets) - 1
+
+    def events(self, start: int, stop: int) -> Column:
+        """Return events ``start`` to ``stop`` as a column whose offsets start at 0 again; contents are views."""
+        if self.offsets is None:
+            return Column(
+                self.content[start:stop], None, None if self.valid is None else self.valid[start:stop], self.words
+            )
+        first, last = int(self.offsets[start]), int(self.offsets[stop])
+        valid = None if self.valid is None else self.valid[first:last]
+        return Column(self.content[first:last], self.offsets[start : stop + 1] - first, valid, self.words)

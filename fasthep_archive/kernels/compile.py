@@ -1,0 +1,229 @@
+"""Programs to machine code, and the calls: columns in, columns out, block by block."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from fasthep_archive.errors import DataError
+from fasthep_archive.formula.columns import Array, Column, DType
+from fasthep_archive.kernels import arithmetic, inputs
+from fasthep_archive.kernels import cache as kernel_cache
+from fasthep_archive.kernels.emit import Argument, Source, emit
+from fasthep_archive.kernels.inputs import Lists
+from fasthep_archive.kernels.instructions import Instruction
+from fasthep_archive.kernels.program import Program
+from fasthep_archive.kernels.rules import RANGES
+from fasthep_archive.kernels.schedule import Loop, Schedule, schedule
+
+_HEADER = '''"""A loop that fasthep-archive has generated for numba."""
+
+import math
+from math import inf, nan
+
+import numpy as np
+from numba import float32, float64, int64, uint64
+'''
+
+_ARITHMETIC = tuple(name for name, member in vars(arithmetic).items() if inspect.isfunction(member))
+
+_CONVERT: Mapping[DType, Callable[[bool | int | float], bool | int | float]] = {
+    "bool": bool,
+    "int64": int,
+    "float64": float,
+}
+
+
+def compile_program(program: Program, *, cache: Path) -> Kernel:
+    """Return ``program`` as a kernel; compiled code is kept below ``cache`` and found there again.
+
+    numba compiles a loop when it is first called with columns of new types.
+    """
+    plan = schedule(program)
+    sources = [emit(plan, loop) for loop in plan.loops]
+    functions = [_compiled(source.text, cache) for source in sources]
+    return Kernel(program, plan, sources, functions)
+
+
+def _compiled(text: str, cache: Path) -> Callable[..., None]:
+    """Return the function of a loop's source. Functions of the arithmetic are compiled once for all loops."""
+    used = [name for name in _ARITHMETIC if re.search(rf"\b{name}\(", text)]
+    imports = f"from {_arithmetic(cache).__name__} import {', '.join(used)}\n" if used else ""
+    loop: Callable[..., None] = kernel_cache.load(f"{_HEADER}{imports}\n\n{text}", ["loop"], cache=cache).loop
+    return loop
+
+
+def _arithmetic(cache: Path) -> ModuleType:
+    return kernel_cache.load(inspect.getsource(arithmetic), _ARITHMETIC, cache=cache, name="arithmetic")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Step:
+    """One call of a loop: the structures that it makes, and the casts that can fail in it."""
+
+    function: Callable[..., None]
+    arguments: Callable[[Sequence[object]], tuple[object, ...]]
+    made: tuple[int, ...]
+    casts: tuple[int, ...]
+    group: int | None
+
+
+class Kernel:
+    """A compiled program. Calls share one set of buffers: a kernel belongs to one thread at a time."""
+
+    def __init__(
+        self, program: Program, plan: Schedule, sources: Sequence[Source], functions: Sequence[Callable[..., None]]
+    ) -> None:
+        self._program = program
+        self._plan = plan
+        self._labels = dict(program.labels)
+        self._slots: dict[Argument, int] = {}
+        for argument in (a for source in sources for a in source.arguments):
+            self._slots.setdefault(argument, len(self._slots))
+        self._environment: list[object] = [None] * len(self._slots)
+        self._domains = _domains(plan.instructions)
+        self._buffers: dict[int, Array] = {}
+        for number in sorted(plan.stored):
+            self._allocate(number, 0)
+        self._faults = np.empty(max((len(source.casts) for source in sources), default=0), np.int64)
+        self._set(Argument("faults"), self._faults)
+        self._steps = tuple(map(self._step, plan.loops, sources, functions))
+
+    def __call__(
+        self,
+        columns: Mapping[str, Column],
+        scalars: Mapping[str, bool | int | float],
+        events: int,
+        *,
+        first_event: int = 0,
+    ) -> tuple[Column, ...]:
+        """Return the program's outputs for a block of events.
+
+        :param columns: at least those of ``program.columns``, for ``events`` events each.
+        :param scalars: at least those of ``program.scalars``.
+        :param first_event: number of the block's first event, for messages.
+        :returns: contents are float64, int64 or bool, and are overwritten by the next call.
+        :raises DataError: if a column is not what the program was built for, if lists that are combined have different
+            lengths, or if a value does not fit what it is cast to.
+        """
+        self._set(Argument("events"), events)
+        for name, dtype in self._program.scalars:
+            self._set(Argument("scalar", name), _CONVERT[dtype](scalars[name]))
+        lists = self._load(columns, events, first_event)
+        self._reserve(lists, events)
+        for step in self._steps:
+            self._run(step, lists, events, first_event)
+        return tuple(self._output(content, valid, lists, events) for content, valid in self._plan.outputs)
+
+    def _set(self, argument: Argument, value: object) -> None:
+        slot = self._slots.get(argument)
+        if slot is not None:
+            self._environment[slot] = value
+
+    def _step(self, loop: Loop, source: Source, function: Callable[..., None]) -> _Step:
+        made = [n for n in loop.body if self._plan.instructions[n].operation in {"select", "lengthen"}]
+        slots = [self._slots[argument] for argument in source.arguments]
+        return _Step(
+            function=function, arguments=itemgetter(*slots), made=tuple(made), casts=source.casts, group=loop.group
+        )
+
+    def _load(self, columns: Mapping[str, Column], events: int, first_event: int) -> dict[int, Lists]:
+        """Check the columns and hand them to the loops; return the structures, by group."""
+        found: dict[int, Lists] = {}
+        for name, expected in zip(self._program.columns, self._program.types, strict=True):
+            if name not in columns:
+                raise DataError(f"column {name!r} is missing")
+            column = columns[name]
+            size = inputs.size(name, column, expected, events)
+            domain = self._domains[name]
+            if domain is not None:
+                if domain not in found:
+                    found[domain] = inputs.lists(name, column, events)
+                if found[domain].size != size:
+                    raise DataError(f"columns {found[domain].name!r} and {name!r} have different numbers of values")
+            self._set(Argument("column", name), inputs.content(name, column, expected))
+            self._set(Argument("valid", name), inputs.validity(name, column, expected))
+        for first, second in self._plan.checks:
+            inputs.same(found[first], found[second], first_event)
+        lists: dict[int, Lists] = {}
+        for domain, group in self._plan.groups.items():
+            instruction = self._plan.instructions[domain]
+            if domain in found:
+                self._shape(lists, group, found[domain])
+            elif instruction.operation == "fixed":
+                size = int(instruction.detail)
+                offsets = inputs.read_only(np.arange(events + 1, dtype=np.int64) * size)
+                self._shape(lists, group, Lists("", offsets, size * events))
+        return lists
+
+    def _shape(self, lists: dict[int, Lists], group: int, shape: Lists) -> None:
+        """Take ``shape`` for all structures of ``group``, unless it has one, which is equal."""
+        if group not in lists:
+            lists[group] = shape
+            self._set(Argument("offsets", number=group), shape.offsets)
+            self._set(Argument("size", number=group), shape.size)
+
+    def _reserve(self, lists: Mapping[int, Lists], events: int) -> None:
+        """Make the buffers long enough for whatever the loops may find."""
+        most: dict[int | None, int] = {None: events + 1, **{group: shape.size for group, shape in lists.items()}}
+        for domain, group in self._plan.groups.items():
+            if group not in most:
+                made = self._plan.instructions[domain]
+                source = self._plan.group(made.arguments[0])
+                most[group] = most[source] + (int(made.detail) * events if made.detail else 0)
+        for number, buffer in self._buffers.items():
+            needed = most[self._plan.group_of(number)]
+            if needed > len(buffer):
+                self._allocate(number, max(needed, len(buffer) * 5 // 4))
+
+    def _allocate(self, number: int, size: int) -> None:
+        dtype = self._plan.instructions[number].dtype
+        self._buffers[number] = buffer = np.empty(size, np.bool_ if dtype == "bool" else dtype)
+        self._set(Argument("out", number=number), buffer)
+        self._set(Argument("buffer", number=number), inputs.read_only(buffer))
+
+    def _run(self, step: _Step, lists: dict[int, Lists], events: int, first_event: int) -> None:
+        """Run one loop, and take over the structures that it has made."""
+        self._faults.fill(-1)
+        step.function(*step.arguments(self._environment))
+        for number in step.made:
+            offsets = inputs.read_only(self._buffers[number][: events + 1])
+            self._shape(lists, self._plan.groups[number], Lists("", offsets, int(offsets[-1])))
+        if step.casts and self._faults.max() >= 0:
+            raise self._misfit(step, lists, first_event)
+
+    def _misfit(self, step: _Step, lists: Mapping[int, Lists], first_event: int) -> DataError:
+        """Return the error for the first cast that met a value that does not fit."""
+        which = int((self._faults >= 0).argmax())
+        event = int(self._faults[which])
+        if step.group is not None:
+            event = int(np.searchsorted(lists[step.group].offsets, event, side="right")) - 1
+        dtype = self._plan.instructions[step.casts[which]].detail
+        low, high = RANGES[dtype]
+        label = self._labels.get(step.casts[which]) or "a cast"
+        place = f"a value of event {first_event + event}"
+        return DataError(
+            f"{label!r}: {place} does not fit {dtype}: it is NaN or not in {low} to {high}",
+            hint="choose a wider dtype, or limit the values, for example with where(...), clip(...) or fill_none(...)",
+        )
+
+    def _output(self, content: int, valid: int | None, lists: Mapping[int, Lists], events: int) -> Column:
+        group = self._plan.group_of(content)
+        size = events if group is None else lists[group].size
+        return Column(
+            self._buffers[content][:size],
+            None if group is None else lists[group].offsets,
+            None if valid is None else self._buffers[valid][:size],
+        )
+
+
+def _domains(instructions: Sequence[Instruction]) -> Mapping[str, int | None]:
+    """Return the structure of each column."""
+    return {i.detail: i.domain for i in instructions if i.operation in {"column", "valid"}}

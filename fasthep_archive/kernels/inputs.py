@@ -1,0 +1,119 @@
+"""Columns on their way into kernels: checks that they are what the program was built for.
+
+Loops read without checking bounds, so everything that they rely on is checked here, once per block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fasthep_archive.errors import DataError
+from fasthep_archive.formula.columns import Array, Column, ColumnType, DType
+
+_KINDS: Mapping[DType, str] = {"float64": "fiub", "int64": "iub", "bool": "b", "text": ""}
+"""Which kinds of NumPy types can stand for a type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The list structure of some columns in one block.
+
+    :ivar name: the column that the offsets are from.
+    :ivar size: number of values.
+    """
+
+    name: str
+    offsets: NDArray[np.int64]
+    size: int
+
+
+def content(name: str, column: Column, expected: ColumnType) -> Array:
+    """Return the column's values as loops take them: contiguous, aligned, read-only.
+
+    :raises DataError: if the values are not of the expected type, or don't fit it.
+    """
+    values = column.content
+    if values.dtype.kind not in _KINDS[expected.dtype] or values.itemsize > 8 or values.ndim != 1:
+        raise DataError(f"column {name!r} has values of {values.dtype}, and {expected.dtype} was expected")
+    if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
+        raise DataError(f"column {name!r} has unsigned values of 2**63 and above, which no int64 can hold")
+    return read_only(values)
+
+
+def validity(name: str, column: Column, expected: ColumnType) -> Array | None:
+    """Return where the column has values, none if it has them everywhere by its type.
+
+    :raises DataError: if values are missing where none were expected.
+    """
+    valid = column.valid
+    if valid is not None and (valid.dtype != np.bool_ or valid.shape != column.content.shape):
+        raise DataError(f"column {name!r} does not say for each of its values whether it is missing")
+    if expected.optional:
+        return read_only(np.ones(column.content.size, np.bool_) if valid is None else valid)
+    if valid is not None and not valid.all():
+        raise DataError(f"column {name!r} has missing values, and none were expected")
+    return None
+
+
+def size(name: str, column: Column, expected: ColumnType, events: int) -> int:
+    """Return the column's number of values.
+
+    :raises DataError: if it has another number of events, or lists where one value per event was expected.
+    """
+    if (column.offsets is None) != (expected.structure is None):
+        has, wanted = ("one value", "lists") if column.offsets is None else ("lists", "one value")
+        raise DataError(f"column {name!r} has {has} per event, and {wanted} per event were expected")
+    if len(column) != events:
+        raise DataError(f"column {name!r} has {len(column)} events, and {events} were expected")
+    return column.content.size
+
+
+def lists(name: str, column: Column, events: int) -> Lists:
+    """Return the column's list structure.
+
+    :raises DataError: if its offsets don't divide its values among the events.
+    """
+    offsets, values = column.offsets, column.content.size
+    assert offsets is not None, "the column has lists"
+    if offsets.dtype != np.int64 or offsets.shape != (events + 1,):
+        raise DataError(f"column {name!r} has {offsets.size} offsets of {offsets.dtype} for {events} events")
+    if offsets[0] != 0 or offsets[-1] != values or not (offsets[1:] >= offsets[:-1]).all():
+        raise DataError(f"the offsets of column {name!r} don't divide its {values} values among the events")
+    return Lists(name, read_only(offsets), values)
+
+
+def same(first: Lists, second: Lists, first_event: int) -> None:
+    """Check that two columns have the same number of values in each event.
+
+    :raises DataError: naming both columns and the first event where they differ; ``first_event`` is the block's.
+    """
+    if first.offsets is second.offsets:
+        return
+    differs = first.offsets != second.offsets
+    if differs.any():
+        event = int(differs.argmax()) - 1
+        counts = [int(lists.offsets[event + 1] - lists.offsets[event]) for lists in (first, second)]
+        raise DataError(
+            f"columns {first.name!r} and {second.name!r} have {counts[0]} and {counts[1]} values in event "
+            f"{first_event + event}, so they can't be combined value by value",
+            hint="make one of them a value per event first, for example with leading(x) or sum(x)",
+        )
+
+
+def read_only(values: Array) -> Array:
+    """Return the values, contiguous and aligned, as a view that can't be written to.
+
+    numba compiles again for each kind of memory; one kind for all inputs is compiled once.
+    """
+    flags = values.flags
+    if not (flags.c_contiguous and flags.aligned):
+        values = values.copy()
+    if not flags.writeable:
+        return values
+    view = values.view()
+    view.flags.writeable = False
+    return view

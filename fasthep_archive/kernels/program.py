@@ -1,0 +1,200 @@
+"""Programs: formulas of many stages as one list of instructions, independent of how they were written down.
+
+A :class:`Builder` collects what formulas compute; :meth:`Builder.program` cuts out what some outputs need, renumbered
+from the outputs. Dead code, the order of definitions and names of variables leave no trace in a :class:`Program`, so
+its canonical text is what keys hash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fasthep_archive.errors import FormulaError, nearest
+from fasthep_archive.formula.columns import ColumnType, DType
+from fasthep_archive.formula.functions import FUNCTIONS, function
+from fasthep_archive.formula.parse import Node
+from fasthep_archive.kernels import formulas, rules
+from fasthep_archive.kernels.formulas import Named
+from fasthep_archive.kernels.instructions import Instruction, Instructions, Misuse, Value, structure
+
+__all__ = ["Builder", "Named", "Output", "Program", "Value"]
+
+FORM = "program 1"
+"""First line of canonical texts; changes when the same text would stand for another result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One result of a program: the instruction of its content, of where it is valid if it can be missing, its type."""
+
+    content: int
+    valid: int | None
+    type: ColumnType
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Program:
+    """What some outputs need, and nothing else. Plain data that can travel to other processes.
+
+    :ivar instructions: each uses earlier ones only.
+    :ivar columns: names of the columns that are needed, in order of use; ``types`` are theirs.
+    :ivar scalars: names and types of the numbers that come at run time.
+    :ivar labels: for casts, by instruction, the variable to name when a value doesn't fit; not part of the text.
+    """
+
+    instructions: tuple[Instruction, ...]
+    outputs: tuple[Output, ...]
+    columns: tuple[str, ...]
+    types: tuple[ColumnType, ...]
+    scalars: tuple[tuple[str, DType], ...]
+    labels: tuple[tuple[int, str], ...]
+
+    def canonical(self) -> str:
+        """Return the text that stands for the program, one instruction a line.
+
+        It has the names of branches and scalars, the types of the branches, and no name that a user chose.
+        """
+        results = (f"output {o.content}" + ("" if o.valid is None else f" valid {o.valid}") for o in self.outputs)
+        return "\n".join([FORM, *map(_line, range(len(self.instructions)), self.instructions), *results]) + "\n"
+
+
+def _line(number: int, instruction: Instruction) -> str:
+    domain = "" if instruction.domain is None else f" @{instruction.domain}"
+    detail = f" {json.dumps(instruction.detail)}" if instruction.detail else ""
+    arguments = "".join(f" {argument}" for argument in instruction.arguments)
+    return f"{number} {instruction.operation}{detail}{arguments} {instruction.dtype}{domain}"
+
+
+class Builder:
+    """Collects what formulas compute. Equal computations are one, whichever formulas they come from."""
+
+    def __init__(self, columns: Mapping[str, ColumnType]) -> None:
+        self._columns = columns
+        self._instructions = Instructions()
+        self._labels: dict[int, str] = {}
+
+    def column(self, name: str) -> Value:
+        """Return the column ``name`` of the events.
+
+        :raises FormulaError: if there is no such column, or it holds texts.
+        """
+        if name not in self._columns:
+            raise FormulaError(f"unknown column {name!r}", hint=nearest(name, self._columns))
+        column = self._columns[name]
+        if column.dtype == "text":
+            hint = "a column of texts can be the source of a category axis, and nothing else"
+            raise FormulaError(f"{name!r} holds texts, and formulas compute with numbers", hint=hint)
+        return self._instructions.column(name, column)
+
+    def constant(self, value: bool | float) -> Value:
+        """Return a constant: bool, int64 (an int) or float64; it goes with values of any structure."""
+        return self._instructions.value(self._instructions.constant(value))
+
+    def scalar(self, name: str, dtype: DType) -> Value:
+        """Return a number that is given when the kernel is called; it goes with values of any structure."""
+        return self._instructions.value(self._instructions.add(Instruction("scalar", dtype, detail=name)))
+
+    def apply(self, name: str, *arguments: Value) -> Value:
+        """Return a function of values; ``name`` is its canonical name, one it can be called by, or its symbol.
+
+        :raises FormulaError: if the function takes no such arguments.
+        """
+        found = function(name, len(arguments))
+        if found is None:
+            raise FormulaError(f"unknown function {name!r}", hint=nearest(name, FUNCTIONS))
+        try:
+            return rules.apply(self._instructions, found, arguments)
+        except Misuse as misuse:
+            raise FormulaError(misuse.message, hint=misuse.hint) from None
+
+    def formula(self, node: Node, scope: Mapping[str, Named]) -> Value:
+        """Return what a formula stands for; its names are looked up in ``scope`` when they are needed.
+
+        ``a.b`` is member ``b`` of the group ``a``, or else the name ``a.b`` itself. Where ``scope`` has no ``pi``,
+        ``e``, ``inf`` or ``nan``, these are the numbers.
+
+        :raises FormulaError: if a name is unknown or the types don't fit; points at the column in the formula.
+        """
+        return formulas.value(self._instructions, node, scope)
+
+    def cast(self, value: Value, dtype: str, *, label: str = "") -> Value:
+        """Return ``value`` narrowed to ``dtype``; the result is still a bool, int64 or float64.
+
+        ``bool``: whether it isn't 0. ``int8`` to ``int64``, ``uint8`` to ``uint64``: truncated towards zero; NaN and
+        values out of range raise a DataError when the kernel runs, naming ``label``; uint64 ends at 2**63 - 1.
+        ``float32``: rounded to float32, overflow is infinite. ``float64``: a number as it is. Missing values stay
+        missing and are not checked.
+
+        :raises FormulaError: if there is no such type.
+        """
+        try:
+            result = rules.cast(self._instructions, value, dtype)
+        except Misuse as misuse:
+            raise FormulaError(misuse.message, hint=misuse.hint) from None
+        self._labels.setdefault(result.number, label)
+        return result
+
+    def aligned(self, values: Sequence[Value]) -> tuple[Value, ...]:
+        """Return ``values`` with one structure: if one is jagged, values per event are repeated for its values.
+
+        :raises FormulaError: if two of them are jagged and can't be combined value by value.
+        """
+        try:
+            self._instructions.joined(values)
+        except Misuse as misuse:
+            raise FormulaError(misuse.message, hint=misuse.hint) from None
+        jagged = next((value for value in values if value.structure is not None), None)
+        if jagged is None:
+            return tuple(values)
+        spread = self._instructions.spread
+        return tuple(self._instructions.value(spread(value.number, jagged.number), value.valid) for value in values)
+
+    def program(self, outputs: Sequence[Value]) -> Program:
+        """Return the program of ``outputs``."""
+        wanted = [number for value in outputs for number in (value.number, value.valid) if number is not None]
+        order = self._live(wanted)
+        new = {old: number for number, old in enumerate(order)}
+        instructions = tuple(self._renumbered(old, new) for old in order)
+        columns = tuple(dict.fromkeys(i.detail for i in instructions if i.operation in {"column", "valid"}))
+        return Program(
+            instructions=instructions,
+            outputs=tuple(_output(value, new, instructions) for value in outputs),
+            columns=columns,
+            types=tuple(self._columns[name] for name in columns),
+            scalars=tuple((i.detail, i.dtype) for i in instructions if i.operation == "scalar"),
+            labels=tuple(sorted((new[old], label) for old, label in self._labels.items() if old in new)),
+        )
+
+    def _live(self, wanted: Sequence[int]) -> list[int]:
+        """Return the instructions that ``wanted`` ones need, each after those that it uses, first needed first."""
+        order: list[int] = []
+        seen: set[int] = set()
+        waiting = [(number, False) for number in reversed(wanted)]
+        while waiting:
+            number, done = waiting.pop()
+            if done:
+                order.append(number)
+            elif number not in seen:
+                seen.add(number)
+                waiting.append((number, True))
+                instruction = self._instructions[number]
+                domain = () if instruction.domain is None else (instruction.domain,)
+                waiting.extend((needed, False) for needed in reversed((*domain, *instruction.arguments)))
+        return order
+
+    def _renumbered(self, old: int, new: Mapping[int, int]) -> Instruction:
+        instruction = self._instructions[old]
+        return replace(
+            instruction,
+            arguments=tuple(new[argument] for argument in instruction.arguments),
+            domain=None if instruction.domain is None else new[instruction.domain],
+        )
+
+
+def _output(value: Value, new: Mapping[int, int], instructions: Sequence[Instruction]) -> Output:
+    content = new[value.number]
+    valid = None if value.valid is None else new[value.valid]
+    layout = structure(instructions, instructions[content].domain)
+    return Output(content, valid, ColumnType(value.dtype, layout, value.optional))

@@ -1,0 +1,250 @@
+"""Which instructions run together: a program cut into loops.
+
+A loop runs over the events, or over the lists of one structure. Instructions of the same loop hand values on without
+storing them; what another loop or the caller needs is stored. The levels of the loops follow from the instructions'
+dependencies alone, so that equal programs are cut in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from types import MappingProxyType
+from typing import Literal
+
+from fasthep_archive.formula.functions import FUNCTIONS
+from fasthep_archive.kernels.instructions import LEAVES, STRUCTURES, Instruction, unproven
+from fasthep_archive.kernels.program import Program
+
+LONGEST = 150
+"""Most instructions in one loop. Compile time grows faster than the number of instructions, and so does register
+pressure; beyond this many, storing what crosses a cut costs less."""
+
+Role = Literal["leaf", "element", "look", "reduce", "reshape"]
+"""``element``: value by value. ``look``: per event, from stored lists. ``reduce``: lists to values per event.
+``reshape``: lists to other lists."""
+
+_ROLES: Mapping[str, Role] = {
+    **dict.fromkeys(("position", "at", "length"), "look"),
+    **dict.fromkeys(("select", "lengthen", "filter", "padded"), "reshape"),
+    **{name: "reduce" for name, function in FUNCTIONS.items() if function.kind == "reduce"},
+    **dict.fromkeys(LEAVES, "leaf"),
+}
+
+_VALUES: Mapping[str, int] = MappingProxyType({"broadcast": 1, "padded": 1, "position": 1, "length": 0, "lengthen": 0})
+"""How many of an operation's arguments are values, where the others are not."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loop:
+    """One pass over the events or over lists.
+
+    :ivar group: the structure whose lists it runs over, none for the events themselves.
+    :ivar nested: event by event, and in each event over its values; otherwise over all values in one go.
+    :ivar body: the instructions, in order.
+    """
+
+    group: int | None
+    nested: bool
+    body: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """A program cut into loops.
+
+    :ivar instructions: the program's, and one ``copy`` for each output that computes nothing.
+    :ivar outputs: content and validity of each output, computed and stored by some loop.
+    :ivar groups: for each structure the one that stands for all those that are equal to it.
+    :ivar checks: pairs of columns' structures that must prove equal at run time.
+    :ivar stored: the instructions whose result is stored.
+    """
+
+    instructions: tuple[Instruction, ...]
+    outputs: tuple[tuple[int, int | None], ...]
+    groups: Mapping[int, int]
+    checks: tuple[tuple[int, int], ...]
+    loops: tuple[Loop, ...]
+    stored: frozenset[int]
+
+    def group_of(self, number: int) -> int | None:
+        """Return the group of the structure that the result of ``number`` has, none for one value per event."""
+        domain = self.instructions[number].domain
+        return None if domain is None else self.groups[domain]
+
+    def group(self, number: int) -> int | None:
+        """Return the group of the structure that value ``number`` has, or that structure ``number`` is."""
+        domain = domain_of(self.instructions, number)
+        return None if domain is None else self.groups[domain]
+
+
+def schedule(program: Program) -> Schedule:
+    """Return ``program`` cut into loops, in the order in which they run."""
+    instructions, outputs = _with_copies(program)
+    groups, checks = _grouped(instructions)
+    needed = frozenset(number for output in outputs for number in output if number is not None)
+    graph = _Graph(instructions, groups, needed)
+    loops = tuple(graph.loops())
+    return Schedule(
+        instructions=instructions,
+        outputs=outputs,
+        groups=groups,
+        checks=checks,
+        loops=loops,
+        stored=graph.stored(loops),
+    )
+
+
+def role(instruction: Instruction) -> Role:
+    """Return how an instruction is computed."""
+    return _ROLES.get(instruction.operation, "element")
+
+
+def values(instruction: Instruction) -> tuple[int, ...]:
+    """Return the arguments whose values are needed; the others only say how many values there are."""
+    return instruction.arguments[: _VALUES.get(instruction.operation)]
+
+
+def domain_of(instructions: Sequence[Instruction], number: int) -> int | None:
+    """Return the structure that value ``number`` has, or ``number`` itself if it is a structure."""
+    instruction = instructions[number]
+    return number if instruction.operation in STRUCTURES else instruction.domain
+
+
+def _with_copies(program: Program) -> tuple[tuple[Instruction, ...], tuple[tuple[int, int | None], ...]]:
+    """Return the instructions, extended so that every output is computed by one, and the outputs."""
+    instructions = list(program.instructions)
+    copies: dict[int, int] = {}
+
+    def computed(number: int) -> int:
+        leaf = instructions[number]
+        if role(leaf) != "leaf":
+            return number
+        if number not in copies:
+            copies[number] = len(instructions)
+            instructions.append(Instruction("copy", leaf.dtype, (number,), domain=leaf.domain))
+        return copies[number]
+
+    outputs = tuple((computed(o.content), None if o.valid is None else computed(o.valid)) for o in program.outputs)
+    return tuple(instructions), outputs
+
+
+def _grouped(instructions: Sequence[Instruction]) -> tuple[Mapping[int, int], tuple[tuple[int, int], ...]]:
+    """Return which structures are equal, as the smallest of each group, and the pairs that have yet to prove it."""
+    parents = {number: number for number, i in enumerate(instructions) if i.operation in STRUCTURES}
+    checks: dict[tuple[int, int], None] = {}
+
+    def root(number: int) -> int:
+        while parents[number] != number:
+            number = parents[number]
+        return number
+
+    def unite(first: int, second: int) -> None:
+        low, high = sorted((root(first), root(second)))
+        parents[high] = low
+
+    for instruction in instructions:
+        domains = dict.fromkeys(domain_of(instructions, argument) for argument in instruction.arguments)
+        for first, second in combinations([domain for domain in domains if domain is not None], 2):
+            pair = unproven(instructions, first, second)
+            if pair is not None:
+                checks[min(pair), max(pair)] = None
+                unite(*pair)
+            unite(first, second)
+    return {number: root(number) for number in parents}, tuple(checks)
+
+
+class _Graph:
+    """Places instructions in loops."""
+
+    def __init__(self, instructions: Sequence[Instruction], groups: Mapping[int, int], outputs: frozenset[int]) -> None:
+        self._instructions = instructions
+        self._groups = groups
+        self._outputs = outputs
+        self._placed = [number for number, i in enumerate(instructions) if role(i) != "leaf"]
+        self._place = {number: self._placing(number) for number in self._placed}
+        self._users: dict[int, list[int]] = {number: [] for number in self._placed}
+        for number in self._placed:
+            for needed in self._needs(number):
+                self._users[needed].append(number)
+
+    def loops(self) -> Iterator[Loop]:
+        """Yield the loops: as few as the earliest or the latest possible places of instructions give."""
+        early = self._earliest()
+        late = self._latest(early)
+        levels = min((late, early), key=lambda levels: len({(levels[n], self._place[n]) for n in self._placed}))
+        bodies: dict[tuple[int, int], list[int]] = {}
+        for number in self._placed:
+            place = self._place[number]
+            bodies.setdefault((levels[number], -1 if place is None else place), []).append(number)
+        for (_, place), body in sorted(bodies.items()):
+            group = None if place == -1 else place
+            for start in range(0, len(body), LONGEST):
+                part = tuple(body[start : start + LONGEST])
+                yield Loop(group=group, nested=group is not None and any(map(self._per_event, part)), body=part)
+
+    def stored(self, loops: Sequence[Loop]) -> frozenset[int]:
+        """Return the instructions whose results another loop or the caller needs, and all made structures."""
+        loop_of = {number: index for index, loop in enumerate(loops) for number in loop.body}
+        crossing = {
+            argument
+            for number in self._placed
+            for argument in values(self._instructions[number])
+            if argument in loop_of and (loop_of[argument] != loop_of[number] or self._crosses(argument, number))
+        }
+        made = {number for number in self._placed if self._instructions[number].operation in STRUCTURES}
+        return frozenset(crossing | made | self._outputs)
+
+    def _placing(self, number: int) -> int | None:
+        """Return the group whose lists the instruction runs over, none for events."""
+        instruction = self._instructions[number]
+        kind = role(instruction)
+        if kind == "look":
+            return None
+        if kind == "element":
+            return None if instruction.domain is None else self._groups[instruction.domain]
+        # a mask, an anchor or the reduced content comes last or alone, and has the structure that is run over
+        domain = domain_of(self._instructions, instruction.arguments[-1])
+        assert domain is not None, "only lists are reduced and reshaped"
+        return self._groups[domain]
+
+    def _needs(self, number: int) -> Iterator[int]:
+        """Yield the computed instructions that must come before ``number``."""
+        instruction = self._instructions[number]
+        shaped = instruction.operation in {"filter", "padded"}  # these make their structure anew as they go
+        domain = () if shaped or instruction.domain is None else (instruction.domain,)
+        for needed in dict.fromkeys((*instruction.arguments, *domain)):
+            if needed in self._place:
+                yield needed
+
+    def _crosses(self, needed: int, number: int) -> bool:
+        """Return whether ``number`` has to wait until the loop that computes ``needed`` is over."""
+        streamed = role(self._instructions[needed]) in {"element", "look"}
+        return not streamed or self._place[needed] != self._place[number]
+
+    def _earliest(self) -> dict[int, int]:
+        levels: dict[int, int] = {}
+        for number in self._placed:
+            levels[number] = max((levels[n] + self._crosses(n, number) for n in self._needs(number)), default=0)
+        return levels
+
+    def _latest(self, early: Mapping[int, int]) -> dict[int, int]:
+        last: dict[int | None, int] = {}
+        for number in self._placed:
+            last[self._place[number]] = max(early[number], last.get(self._place[number], 0))
+        levels: dict[int, int] = {}
+        for number in reversed(self._placed):
+            users = self._users[number]
+            limits = [levels[user] - self._crosses(number, user) for user in users]
+            levels[number] = min(limits, default=last[self._place[number]])
+        return levels
+
+    def _per_event(self, number: int) -> bool:
+        """Return whether an instruction over lists has to know where events begin."""
+        instruction = self._instructions[number]
+        if role(instruction) != "element":
+            return True
+        known = {"constant", "scalar"}
+        arguments = [self._instructions[argument] for argument in values(instruction)]
+        return any(argument.domain is None and argument.operation not in known for argument in arguments)
