@@ -1,0 +1,1 @@
+"""Data: sources of events, products, their content digests, and ``data["stage"]``."""

@@ -1,0 +1,160 @@
+"""Awkward forms and layouts as types and columns of formulas, and what formulas can't take, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from fasthep_archive.errors import DataError, nearest
+from fasthep_archive.formula.columns import Array, Column, ColumnType, DType, Structure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from awkward.contents import Content
+    from awkward.forms import Form
+    from numpy.typing import NDArray
+
+_DTYPES: Final[Mapping[str, DType]] = {
+    "bool": "bool",
+    **dict.fromkeys(("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"), "int64"),
+    **dict.fromkeys(("float16", "float32", "float64"), "float64"),
+}
+"""What is promoted to what; each value exactly (uint64 is checked when it is read)."""
+
+_HINT = "formulas take numbers, booleans and texts, and lists of numbers or booleans one level deep"
+
+
+class UnknownColumn(DataError, KeyError):
+    """There is no such column."""
+
+
+class LazyTypes(Mapping[str, ColumnType]):
+    """Types of columns by name, each determined when it is first asked for."""
+
+    def __init__(self, names: Mapping[str, object], determine: Callable[[str], ColumnType], where: str) -> None:
+        """:param names: every name that is known, in order. :param where: what has them, for messages."""
+        self._names = names
+        self._determine = determine
+        self._where = where
+        self._known: dict[str, ColumnType] = {}
+
+    def __getitem__(self, name: str) -> ColumnType:
+        if name not in self._names:
+            raise UnknownColumn(f"no branch {name!r} in {self._where}", hint=nearest(name, self._names))
+        if name not in self._known:
+            self._known[name] = self._determine(name)
+        return self._known[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def type_of(form: Form, name: str, structure: Structure | None = None) -> ColumnType:
+    """Return the type of a column with this form.
+
+    :param name: of the column. :param structure: of its lists, where the file says that columns share it.
+    :raises DataError: if formulas can't take it.
+    """
+    if form.is_list and form.parameter("__array__") == "string":
+        return ColumnType("text")
+    inner, optional = _without_option(form)
+    if inner.is_list and not optional and inner.parameter("__array__") is None:
+        size = inner.size if inner.is_regular else None
+        own = Structure(name, counted=False) if size is None else _fixed(size)
+        content, optional = _without_option(inner.content)
+        if content.is_numpy and not content.inner_shape and content.primitive in _DTYPES:
+            return ColumnType(_DTYPES[content.primitive], structure or own, optional)
+    elif inner.is_numpy and inner.primitive in _DTYPES:
+        if not inner.inner_shape:
+            return ColumnType(_DTYPES[inner.primitive], None, optional)
+        if len(inner.inner_shape) == 1 and not optional:
+            return ColumnType(_DTYPES[inner.primitive], _fixed(inner.inner_shape[0]))
+    raise unsupported(name, str(form.type), fields=form.fields)
+
+
+def _fixed(size: int) -> Structure:
+    """Return the structure of arrays with a fixed size, which all such arrays share."""
+    return Structure(f"[{size}]", counted=True)
+
+
+def unsupported(name: str, what: str, *, fields: list[str] | None = None) -> DataError:
+    """Return the error for a column that formulas can't take."""
+    hint = f"name one of its fields: {', '.join(f'{name}.{field}' for field in fields)}" if fields else _HINT
+    return DataError(f"branch {name!r} can't be used in formulas: it holds {what}", hint=hint)
+
+
+def _without_option(form: Form) -> tuple[Form, bool]:
+    """Return the form below indirections and options, and whether values may be missing."""
+    optional = False
+    while form.is_option or form.is_indexed:
+        optional = optional or form.is_option
+        form = form.content
+    return form, optional
+
+
+def column_of(layout: Content, name: str) -> Column:
+    """Return the layout as a column, without copying where there is nothing to change.
+
+    :raises DataError: if an unsigned number does not fit int64.
+    """
+    if layout.is_list and layout.parameter("__array__") == "string":
+        return text_column(layout)
+    offsets = None
+    if layout.is_numpy and layout.data.ndim == 2:
+        layout = layout.to_RegularArray()
+    if layout.is_list:
+        layout = layout.to_ListOffsetArray64(True)
+        offsets = np.asarray(layout.offsets.data)
+        layout = layout.content[: int(offsets[-1])]
+    valid = None
+    if layout.is_option:
+        valid = np.asarray(layout.mask_as_bool(valid_when=True))
+        layout = _filled(layout, valid)
+    if layout.is_indexed:
+        layout = layout.project()
+    return Column(checked(np.ascontiguousarray(layout.data), name), offsets, valid)
+
+
+def _filled(layout: Content, valid: NDArray[np.bool_]) -> Content:
+    """Return as many values as the option layout has, any value where one is missing."""
+    layout = layout.to_IndexedOptionArray64()
+    content = layout.content
+    if not len(content):
+        return type(content)(np.zeros(len(valid), content.data.dtype))
+    return content[np.where(valid, np.asarray(layout.index.data), 0)]
+
+
+def checked(content: Array, name: str) -> Array:
+    """Return ``content``, which formulas promote to int64 if it is unsigned, if that is exact."""
+    if content.dtype == np.uint64 and len(content) and content.max() > np.iinfo(np.int64).max:
+        raise DataError(
+            f"branch {name!r} has the number {content.max()}, which is beyond int64",
+            hint="formulas compute in int64 and float64; use another branch",
+        )
+    return content
+
+
+def text_column(layout: Content) -> Column:
+    r"""Return a layout of strings as positions among the distinct texts, which are in order of appearance.
+
+    Bytes that are not UTF-8 are written as ``\xNN``.
+    """
+    strings = layout.to_ListOffsetArray64(False)
+    offsets, raw = np.asarray(strings.offsets.data), np.asarray(strings.content.data).tobytes()
+    places: dict[bytes, int] = {}
+    codes = np.fromiter(
+        (places.setdefault(raw[start:stop], len(places)) for start, stop in pairwise(offsets.tolist())),
+        np.int64,
+        len(offsets) - 1,
+    )
+    return Column(codes, words=tuple(word.decode(errors="backslashreplace") for word in places))

@@ -1,0 +1,147 @@
+"""Events in a TTree.
+
+uproot reads the metadata, and the values of everything unusual. What nearly all branches of event data are, numbers and
+variable-length arrays of numbers with a counter, is read by :mod:`fasthep_archive.data.branches`, in two
+thirds of the time that ``tree.arrays`` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from fasthep_archive.data.baskets import Basket
+from fasthep_archive.data.branches import Branch, read
+from fasthep_archive.data.layouts import LazyTypes, checked, column_of, type_of, unsupported
+from fasthep_archive.errors import DataError
+from fasthep_archive.formula.columns import Column, ColumnType, Structure
+
+if TYPE_CHECKING:
+    from uproot.behaviors.TBranch import TBranch
+    from uproot.behaviors.TTree import TTree
+    from uproot.interpretation import Interpretation
+
+
+class TreeSource(AbstractContextManager["TreeSource"]):
+    """The events of an open TTree; see :class:`fasthep_archive.data.source.EventSource`."""
+
+    def __init__(self, path: Path, tree: TTree) -> None:
+        self._path = path
+        self._tree = tree
+        self._branches = _branches(tree)
+        self._types = LazyTypes(self._branches, self._type, f"tree {tree.name!r} of {path}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tree.close()
+
+    @property
+    def entries(self) -> int:
+        return int(self._tree.num_entries)
+
+    def types(self) -> Mapping[str, ColumnType]:
+        return self._types
+
+    def clusters(self) -> tuple[int, ...]:
+        """Return the entries at which the baskets of all branches end.
+
+        ROOT and uproot end them together, cluster by cluster. Where a file has no such entries (very old ones), those
+        of the largest branch are taken.
+        """
+        filled = [branch for branch in self._branches.values() if branch.num_baskets]
+        if not filled:
+            return tuple(sorted({0, self.entries}))
+        distinct = {tuple(branch.entry_offsets) for branch in filled}
+        common = sorted(set.intersection(*map(set, distinct)) | {0, self.entries})
+        if len(common) > 2:
+            return tuple(common)
+        largest = max(filled, key=lambda branch: int(branch.member("fTotBytes")))
+        return tuple(sorted({0, *largest.entry_offsets, self.entries}))
+
+    def read(self, columns: Iterable[str], start: int, stop: int) -> dict[str, Column]:
+        if not 0 <= start <= stop <= self.entries:
+            raise ValueError(f"entries {start} to {stop} of {self.entries}")
+        names = list(columns)
+        plain = {name: branch for name in names if (branch := self._plain(name, stop))}
+        found = read(self._path, plain, start, stop)
+        return {name: found[name] if name in found else self._through_uproot(name, start, stop) for name in names}
+
+    def _plain(self, name: str, stop: int) -> Branch | None:
+        """Return how the branch lies in the file, or none if only uproot can tell."""
+        self._types[name]  # refuses what formulas can't take
+        branch = self._branches[name]
+        if branch.num_entries < stop:
+            raise DataError(f"branch {name!r} has {branch.num_entries} entries, its tree has {self.entries}")
+        return _plain(branch)
+
+    def _through_uproot(self, name: str, start: int, stop: int) -> Column:
+        array = self._branches[name].array(entry_start=start, entry_stop=stop, library="ak", array_cache=None)
+        return column_of(array.layout, name)
+
+    def _type(self, name: str) -> ColumnType:
+        branch = self._branches[name]
+        if len(branch.branches):
+            hint = f"name one of its branches: {', '.join(child.name for child in branch.branches)}"
+            raise DataError(f"branch {name!r} has no values of its own, it groups others", hint=hint)
+        try:
+            form = branch.interpretation.awkward_form(branch.file)
+        except Exception as error:  # uproot has a dozen ways to say that it knows no array for a class
+            raise unsupported(name, branch.typename or "an unknown class") from error
+        counter = branch.count_branch
+        return type_of(form, name, None if counter is None else Structure(counter.name, counted=True))
+
+
+def _branches(tree: TTree) -> dict[str, TBranch]:
+    """Return the branches by name; those below others by their own name, or if others have that too, by path."""
+    paths = dict(tree.iteritems(recursive=True, full_paths=True))
+    owners: dict[str, int] = {}
+    for branch in paths.values():
+        owners[branch.name] = owners.get(branch.name, 0) + 1
+    return {branch.name if owners[branch.name] == 1 else path: branch for path, branch in paths.items()}
+
+
+def _plain(branch: TBranch) -> Branch | None:
+    """Return how the branch lies in its baskets, or none if its values are not simply one after the other."""
+    from uproot.interpretation.jagged import AsJagged
+
+    interpretation, counter, size = branch.interpretation, None, None
+    if type(interpretation) is AsJagged:
+        counter = None if branch.count_branch is None else _plain(branch.count_branch)
+        if interpretation.header_bytes or counter is None or counter.dtype.kind not in "iu" or not counter.flat:
+            return None
+        interpretation = interpretation.content
+    if not _numbers(interpretation):
+        return None
+    if counter is None:
+        size = int(np.prod(interpretation.inner_shape, dtype=np.int64))
+    embedded = tuple(Basket(np.asarray(basket.data), basket.byte_offsets) for basket in branch.embedded_baskets)
+    normal = branch.num_baskets - len(embedded)
+    return Branch(
+        name=branch.name,
+        dtype=interpretation.from_dtype.base,
+        size=size,
+        flat=counter is None and not interpretation.inner_shape,
+        counter=counter,
+        entries=np.array(branch.entry_offsets, np.int64),
+        seeks=np.array(branch.member("fBasketSeek")[:normal], np.int64),
+        sizes=np.array(branch.member("fBasketBytes")[:normal], np.int64),
+        embedded=embedded,
+    )
+
+
+def _numbers(interpretation: Interpretation) -> bool:
+    """Return whether values lie in baskets as they are: numbers, not packed, not records."""
+    from uproot.interpretation.numerical import AsDtype
+
+    if type(interpretation) is not AsDtype:
+        return False
+    return interpretation.from_dtype.base.kind in "biuf" and interpretation.from_dtype.base.itemsize <= 8
