@@ -1,0 +1,1 @@
+"""The environment of a run: packages, interpreter, hardware, variables; taken, recorded, compared."""
