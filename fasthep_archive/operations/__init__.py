@@ -1,0 +1,1 @@
+"""What stages do; one protocol for ours and for plug-ins."""

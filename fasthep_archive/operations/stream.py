@@ -1,0 +1,153 @@
+"""What a stage sees while the plan is made: the stream before it, and where to report faults.
+
+Nothing is computed here. Stages of a stream *lower* their formulas, one after the other, into one program
+(:class:`fasthep_archive.kernels.program.Builder`); a :class:`Stream` is the state between two stages: which names
+stand for which values, and which events are still in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from fasthep_archive.errors import DataError, Fault, FormulaError, Location
+from fasthep_archive.formula.parse import parse
+from fasthep_archive.kernels.program import Builder, Named, Value
+
+__all__ = ["Lowering", "Named", "Scope", "Stream", "Uncertain"]
+
+
+class Uncertain(Exception):
+    """A name depends on something that has been reported as faulty already: nothing more to say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stream:
+    """The events between two stages.
+
+    :ivar defined: names that stages have defined so far; none stands for a definition that failed.
+    :ivar mask: one bool per event, the events still in; none while all are.
+    :ivar uncertain: a stage before has unreported names because it could not be read.
+    """
+
+    defined: Mapping[str, Named | None] = field(default_factory=dict)
+    mask: Value | None = None
+    uncertain: bool = False
+
+    def defining(self, name: str, value: Named | None) -> Stream:
+        """Return the stream with ``name`` standing for ``value`` from here on."""
+        return replace(self, defined={**self.defined, name: value})
+
+
+class Scope(Mapping[str, Named]):
+    """The names that a formula can use, looked up in this order: definitions, constants, branches of the file."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        constants: Mapping[str, Named],
+        column: Callable[[str], Named],
+        columns: Mapping[str, object],
+    ):
+        self._stream = stream
+        self._constants = constants
+        self._column = column
+        self._columns = columns
+
+    def __getitem__(self, name: str) -> Named:
+        """Return what ``name`` stands for; a branch becomes an input of the program by being named."""
+        if name in self._stream.defined:
+            value = self._stream.defined[name]
+            if value is None:
+                raise Uncertain(name)
+            return value
+        if name in self._constants:
+            return self._constants[name]
+        if name in self._columns:
+            return self._column(name)
+        if self._stream.uncertain:
+            raise Uncertain(name)
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether ``name`` can be used, without making it an input."""
+        known = name in self._stream.defined or name in self._constants or name in self._columns
+        return known or self._stream.uncertain
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over all names, for hints."""
+        yield from dict.fromkeys([*self._stream.defined, *self._constants, *self._columns])
+
+    def __len__(self) -> int:
+        """Return the number of names."""
+        return sum(1 for _ in self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lowering:
+    """Everything but the stream that a stage needs to lower itself, for one kind of partition.
+
+    :ivar builder: the program that all stages of the stream share.
+    :ivar constants: globals and what is known of the dataset.
+    :ivar columns: the branches and aliases that the file offers.
+    :ivar column: makes a branch or an alias an input of the program.
+    :ivar where: place of a character of a value in the document, by the value's path.
+    :ivar report: takes the faults that are found.
+    :ivar text_column: name of the branch behind a name that is a text column, or none.
+    """
+
+    builder: Builder
+    constants: Mapping[str, Named]
+    columns: Mapping[str, object]
+    column: Callable[[str], Named]
+    where: Callable[[tuple[str | int, ...], int], Location]
+    report: Callable[[Fault], None]
+    text_column: Callable[[str], str | None]
+
+    def formula(self, text: str, stream: Stream, path: tuple[str | int, ...]) -> Value | None:
+        """Return the value of the formula ``text`` at ``path``, or none after its fault has been reported."""
+        try:
+            return self.builder.formula(parse(text), Scope(stream, self.constants, self.column, self.columns))
+        except Uncertain:
+            return None
+        except FormulaError as error:
+            self.report(Fault(error.message, self.where(path, error.column), error.hint))
+        except DataError as error:
+            self.fault(error.message, path, hint=error.hint)
+        return None
+
+    def fault(self, message: str, path: tuple[str | int, ...], *, hint: str | None = None) -> None:
+        """Report a fault of the value at ``path``."""
+        self.report(Fault(message, self.where(path, 0), hint))
+
+    def per_event(self, value: Value | None, path: tuple[str | int, ...], what: str) -> Value | None:
+        """Return ``value`` if it has exactly one, never missing, value per event; report it otherwise."""
+        if value is None:
+            return None
+        if value.structure is not None:
+            self.fault(
+                f"{what} needs one value per event, but this formula has a list of values per event",
+                path,
+                hint="reduce the list, for example any(...), all(...), count_nonzero(...) or leading(...)",
+            )
+            return None
+        if value.optional:
+            self.fault(
+                f"{what} needs a value for every event, but this formula's value can be missing",
+                path,
+                hint="say what a missing value stands for: fill_none(..., value)",
+            )
+            return None
+        return value
+
+    def selection(self, value: Value | None, path: tuple[str | int, ...]) -> Value | None:
+        """Return ``value`` if it can be a cut: one bool per event; report it otherwise."""
+        value = self.per_event(value, path, "a cut")
+        if value is not None and value.dtype != "bool":
+            self.fault(
+                f"a cut needs a condition, but this formula is a number ({value.dtype})",
+                path,
+                hint="compare it, for example with > 0 or == 1",
+            )
+            return None
+        return value
