@@ -1,0 +1,1 @@
+"""Plan, keys, store, scheduler, workers, record: from a checked workflow to its products."""

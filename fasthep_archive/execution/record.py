@@ -1,0 +1,230 @@
+"""The record of a run: what was read, done and left behind, where and by what; ``record/run.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from fasthep_archive import digest
+from fasthep_archive.context import Context
+from fasthep_archive.data import content
+from fasthep_archive.data.products import kind_of
+from fasthep_archive.digest import JSON, Digest
+from fasthep_archive.environment.snapshot import Snapshot
+from fasthep_archive.execution.plan import PROFILE, Plan
+from fasthep_archive.execution.run import Results, TaskDone
+from fasthep_archive.execution.store import write_atomically
+from fasthep_archive.workflow.model import Workflow
+
+RECORD = "record/run.json"
+"""Where a run's record lies in its directory."""
+REPORT = "record/replay.json"
+"""Where a replay's report lies, beside the record of its run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedOutput:
+    """A file that a run left behind, with both digests; ``kind`` as in :mod:`fasthep_archive.data.products`."""
+
+    name: str
+    stage: str
+    kind: str
+    size: int
+    sha256: Digest
+    content: Digest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedInput:
+    """A file that a run read."""
+
+    name: str
+    datasets: tuple[str, ...]
+    size: int
+    sha256: Digest
+    events: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What happened."""
+
+    workflow: Workflow
+    version: str
+    started: datetime
+    ended: datetime
+    seconds: float | None
+    inputs: tuple[RecordedInput, ...]
+    outputs: tuple[RecordedOutput, ...]
+    tasks: tuple[TaskDone, ...]
+    warnings: tuple[str, ...]
+    environment: Snapshot
+    measured: bool
+    workers: int
+
+    def to_json(self) -> JSON:
+        """Return the record as JSON; what was measured is left out where the context says so."""
+        described: dict[str, JSON] = {
+            "format": 1,
+            "tool": {"name": "fasthep-archive", "version": self.version},
+            "workflow": {
+                "name": self.workflow.name,
+                "version": self.workflow.version,
+                "language": self.workflow.language,
+            },
+            "profile": PROFILE,
+            "started": self.started.isoformat(),
+            "ended": self.ended.isoformat(),
+            "inputs": [_input(item) for item in self.inputs],
+            "outputs": [_output(item) for item in self.outputs],
+            "tasks": [_task(task, measured=self.measured) for task in self.tasks],
+            "warnings": list(self.warnings),
+            "environment": self.environment.to_json(),
+        }
+        if self.measured:
+            described["measured"] = {"seconds": self.seconds, "workers": self.workers, "peak_memory": self.peak_memory}
+        return described
+
+    @property
+    def peak_memory(self) -> int | None:
+        """Return the largest memory of any worker, in bytes, or none when nothing was computed."""
+        return max((task.done.peak_memory for task in self.tasks if task.done), default=None)
+
+
+def make_record(
+    workflow: Workflow,
+    plan: Plan,
+    results: Results,
+    environment: Snapshot,
+    context: Context,
+    *,
+    version: str,
+    ended: datetime,
+    seconds: float,
+) -> Record:
+    """Return the record of a finished run."""
+    return Record(
+        workflow=workflow,
+        version=version,
+        started=context.now,
+        ended=ended,
+        seconds=seconds if context.measured else None,
+        inputs=recorded_inputs(plan),
+        outputs=recorded_outputs(plan, results),
+        tasks=results.tasks,
+        warnings=plan.warnings,
+        environment=environment,
+        measured=context.measured,
+        workers=context.workers,
+    )
+
+
+def recorded_inputs(plan: Plan) -> tuple[RecordedInput, ...]:
+    """Return the input files in plan order, with the number of events that were used of each."""
+    found = []
+    for file in plan.inputs:
+        ranges = {
+            (step.partition.dataset, step.partition.start, step.partition.stop)
+            for step in plan.passes
+            if step.partition.file == file
+        }
+        spans = {(start, stop) for _, start, stop in ranges}
+        found.append(
+            RecordedInput(
+                name=file.name,
+                datasets=tuple(dict.fromkeys(s.partition.dataset for s in plan.passes if s.partition.file == file)),
+                size=file.size,
+                sha256=file.sha256,
+                events=sum(stop - start for start, stop in spans),
+            )
+        )
+    return tuple(found)
+
+
+def recorded_outputs(plan: Plan, results: Results) -> tuple[RecordedOutput, ...]:
+    """Return all outputs in plan order, with both digests."""
+    return tuple(
+        RecordedOutput(
+            name=output.name,
+            stage=merge.stage,
+            kind=kind_of(output.name),
+            size=len(output.content),
+            sha256=digest.of_bytes(output.content),
+            content=content.of_output(output.content, output.name),
+        )
+        for merge in plan.merges
+        for output in results.outputs.get(merge.stage, ())
+    )
+
+
+def recorded_names(directory: Path) -> tuple[str, ...]:
+    """Return the outputs that the record in ``directory`` lists and that lie below it, and the record itself."""
+    import json
+
+    record = json.loads((directory / RECORD).read_bytes())
+    names = [str(item["name"]) for item in record["outputs"]]
+    inside = [name for name in names if (directory / name).resolve().is_relative_to(directory.resolve())]
+    return (*inside, RECORD, REPORT)
+
+
+def write_outputs(directory: Path, results: Results) -> None:
+    """Write all products below ``directory``, each atomically."""
+    for outputs in results.outputs.values():
+        for output in outputs:
+            path = directory / output.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, output.content)
+
+
+def write_record(directory: Path, record: Record) -> None:
+    """Write the record below ``directory``; last, so that a directory with a record is complete."""
+    write_text(directory / RECORD, record.to_json())
+
+
+def write_text(path: Path, value: JSON) -> None:
+    """Write ``value`` as JSON for people, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text(value))
+
+
+def text(value: JSON) -> bytes:
+    """Return ``value`` as JSON for people: indented, keys sorted."""
+    import json
+
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _input(item: RecordedInput) -> Mapping[str, JSON]:
+    return {
+        "name": item.name,
+        "datasets": list(item.datasets),
+        "size": item.size,
+        "sha256": item.sha256,
+        "events": item.events,
+    }
+
+
+def _output(item: RecordedOutput) -> Mapping[str, JSON]:
+    return {
+        "name": item.name,
+        "stage": item.stage,
+        "kind": item.kind,
+        "size": item.size,
+        "sha256": item.sha256,
+        "content": item.content,
+    }
+
+
+def _task(task: TaskDone, *, measured: bool) -> Mapping[str, JSON]:
+    described: dict[str, JSON] = {
+        "name": task.name,
+        "stages": list(task.stages),
+        "status": "computed" if task.done else "cached",
+    }
+    if measured and task.done:
+        described["seconds"] = round(task.done.seconds, 6)
+        described["cpu_seconds"] = round(task.done.cpu_seconds, 6)
+        described["peak_memory"] = task.done.peak_memory
+    return described
