@@ -1,0 +1,71 @@
+"""The program in every bundle: :mod:`~fasthep_archive.bundle.verifier` and what it imports, in one file.
+
+Verbatim but for the imports, which stand together at the top, those of our own modules left out: in one file there is
+one namespace. The modules keep their names apart for that (a test says so).
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+MODULES = ("form", "strictjson", "manifest", "claims", "source", "verifier")
+"""In the order of their imports."""
+
+_HEAD = '''#!/usr/bin/env python3
+"""Verifies the bundle that it is in, with Python 3.8 or newer and nothing else: ``python3 NAME.crate.zip``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_HERE = os.path.abspath(__file__)
+_OWN = os.path.dirname(_HERE) if os.path.basename(_HERE) == "__main__.py" else os.path.splitext(_HERE)[0]
+if __name__ == "__main__":  # judge the bundle without importing anything from it, or from beside it
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) not in (_OWN, os.path.dirname(_HERE))]
+
+'''
+_TAIL = """
+
+if __name__ == "__main__":
+    sys.exit(main(own=_OWN if os.path.exists(_OWN) else None))
+"""
+
+
+@cache
+def program() -> bytes:
+    """Return ``__main__.py``: the same bytes for the same version of this package."""
+    sources = {name: Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
+    bodies = (f"\n\n# {f' {name}.py ':=^116}\n\n{_body(source)}\n" for name, source in sources.items())
+    return f"{_HEAD}{_imports(sources.values())}\n{''.join(bodies)}{_TAIL}".encode()
+
+
+def _statements(source: str) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.parse(source).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+def _imports(sources: Iterable[str]) -> str:
+    """Return the statements that import everything from the standard library, in our usual order."""
+    plain: set[str] = set()
+    names: dict[str, set[str]] = {}
+    for node in itertools.chain.from_iterable(map(_statements, sources)):
+        if isinstance(node, ast.Import):
+            plain.update(alias.name for alias in node.names)
+        elif node.module and node.module.split(".")[0] not in ("fasthep_archive", "__future__"):
+            names.setdefault(node.module, set()).update(alias.name for alias in node.names)
+    lines = [f"import {module}" for module in sorted(plain - {"os", "sys"})]
+    lines += [f"from {module} import {', '.join(sorted(names[module]))}" for module in sorted(names)]
+    return "\n".join(lines)
+
+
+def _body(source: str) -> str:
+    """Return a module without its imports."""
+    lines = source.splitlines()
+    for node in reversed(_statements(source)):
+        del lines[node.lineno - 1 : node.end_lineno]
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines).strip("\n"))

@@ -1,0 +1,303 @@
+"""The verifier of bundles, and the program that every bundle carries: ``python3 NAME.crate.zip``.
+
+It changes nothing, fetches nothing and runs nothing else of the bundle. It finds damage and mistakes, not malice: who
+can write a bundle can write another verifier into it. For trust, compare the bundle's SHA-256 or its identity with
+one that you know from elsewhere.
+
+Standard library alone, Python 3.8 or newer. ``__main__.py`` in a bundle is this module and those that it imports, in
+one file (:func:`fasthep_archive.bundle.program.program`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from fasthep_archive.bundle.claims import RESOLVED, SUMMARY, crate_faults, file_faults, summary_faults
+from fasthep_archive.bundle.form import CRATE, LIMITS, Damage, Limits, Member, Problem, printable
+from fasthep_archive.bundle.manifest import (
+    BAG_INFO,
+    DECLARATION,
+    DECLARATION_TEXT,
+    FETCH,
+    MANIFEST,
+    PAYLOAD,
+    TAG_MANIFEST,
+    Bag,
+    bag_faults,
+    identifier,
+    parse_fetch,
+    parse_info,
+    parse_manifest,
+)
+from fasthep_archive.bundle.source import Tree, Zip, content, measure_all, opened
+from fasthep_archive.bundle.strictjson import json_digest, strict_json
+
+PROGRAM = "__main__.py"
+DAMAGED, MISUSED = 4, 2
+"""Exit statuses."""
+MANY = 100
+"""Problems that are told; further ones are counted."""
+HINT = "get the bundle again from where it was published, and compare its SHA-256 with the one published there"
+_REQUIRED = (CRATE, SUMMARY, PROGRAM, DECLARATION, BAG_INFO, MANIFEST, TAG_MANIFEST, RESOLVED)
+_NOTHING: Mapping[str, Any] = {}
+_Read = TypeVar("_Read")
+
+
+class Verification(NamedTuple):
+    """What was found. The bundle is sound when there are no problems."""
+
+    problems: tuple[Problem, ...]
+    members: Mapping[str, Member]
+    bag: Bag
+    referenced: tuple[str, ...]
+    """Names of the files that the bundle refers to without holding them."""
+    summary: Mapping[str, Any]
+    """The value of ``bundle.json``; empty where something is wrong with it."""
+
+    @property
+    def sound(self) -> bool:
+        """Return whether nothing is wrong."""
+        return not self.problems
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all members together."""
+        return sum(member.size for member in self.members.values())
+
+
+def _ignore(_count: int) -> None:
+    """Show no progress."""
+
+
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    payload: bool = True,
+    progress: Callable[[int], object] = _ignore,
+    limits: Limits = LIMITS,
+    workers: int = 2,
+) -> Verification:
+    """Return everything that is wrong with the bundle at ``path``, a zip file or a directory that it was unpacked to.
+
+    :param payload: whether to read the files below ``data/``; the rest, which says what they must be, always is.
+    :param progress: told how many bytes were read, by one thread at a time.
+    :raises OSError: if there is no such file.
+    """
+    package = opened(Path(path), limits)
+    try:
+        return examine(package, payload=payload, progress=progress, limits=limits, workers=workers)
+    finally:
+        package.close()
+
+
+def examine(
+    package: Zip | Tree, *, payload: bool, progress: Callable[[int], object], limits: Limits, workers: int
+) -> Verification:
+    """Return what :func:`verify` does, of a bundle that is open already."""
+    problems = list(package.problems)
+    bag, summary = Bag({}, {}, {}, {}), _NOTHING
+    if package.members:
+        wanted = [member for name, member in package.members.items() if payload or not name.startswith(PAYLOAD)]
+        digests = _digests(package, wanted, progress, workers, problems)
+        bag = _bag(package, limits, problems)
+        problems += bag_faults(bag, package.members, digests)
+        problems += _missing(package, bag)
+        summary = _summary(package, bag, limits, problems)
+        _check_crate(package, bag, limits, problems)
+    if len(problems) > MANY:
+        problems[MANY:] = [Problem("file", f"{len(problems) - MANY} more problems")]
+    referenced = tuple(sorted(bag.fetch.keys() - package.members.keys()))
+    return Verification(tuple(problems), package.members, bag, referenced, summary)
+
+
+def _digests(
+    package: Zip | Tree,
+    members: Sequence[Member],
+    progress: Callable[[int], object],
+    workers: int,
+    problems: list[Problem],
+) -> dict[str, str]:
+    """Return the SHA-256 of the members that can be read."""
+    digests = {}
+    for member, found in measure_all(package, members, workers, progress):
+        if isinstance(found, OSError):
+            problems.append(Problem(member.name, f"can't be read: {found}"))
+            continue
+        crc, digests[member.name] = found
+        if isinstance(package, Zip) and crc != member.crc:
+            stated = f"has the CRC-32 {crc:08x}, and its headers say {member.crc:08x}"
+            problems.append(Problem(member.name, f"{stated}: one of them is damaged"))
+    return digests
+
+
+def _missing(package: Zip | Tree, bag: Bag) -> Iterator[Problem]:
+    for name in _REQUIRED:
+        if name not in package.members and name not in bag.tags and name not in bag.payload:
+            yield Problem(name, "is missing, and every bundle has it")
+
+
+def _bag(package: Zip | Tree, limits: Limits, problems: list[Problem]) -> Bag:
+    """Return what can be read of the tag files."""
+
+    def read(name: str, parse: Callable[[bytes], dict[str, _Read]]) -> dict[str, _Read]:
+        if name in package.members:
+            try:
+                return parse(content(package, name, limits.metadata))
+            except Damage as damage:
+                problems.append(damage.problem)
+            except ValueError as error:
+                problems.append(Problem(name, f"is not as BagIt has it: {error}"))
+        return {}
+
+    read(DECLARATION, _parse_declaration)
+    manifests = read(MANIFEST, parse_manifest), read(TAG_MANIFEST, parse_manifest)
+    return Bag(*manifests, read(FETCH, parse_fetch), read(BAG_INFO, parse_info))
+
+
+def _parse_declaration(raw: bytes) -> dict[str, str]:
+    if raw != DECLARATION_TEXT:
+        raise ValueError("it does not declare BagIt 1.0 in UTF-8")
+    return {}
+
+
+def _summary(package: Zip | Tree, bag: Bag, limits: Limits, problems: list[Problem]) -> Mapping[str, Any]:
+    """Return ``bundle.json`` if nothing is wrong with it by itself."""
+    summary = _parsed(package, SUMMARY, limits, problems)
+    faults = [Problem(SUMMARY, fault) for fault in summary_faults(summary)] if summary is not None else []
+    if summary is None or faults:
+        problems += faults
+        return {}
+    problems += [Problem(SUMMARY, fault) for fault in file_faults(summary, _sizes(package, bag), bag.payload)]
+    stated = bag.info.get("External-Identifier")
+    if bag.info and stated != identifier(summary["identity"]):
+        problems.append(Problem(BAG_INFO, f"states the External-Identifier {stated}, which is another bundle's"))
+    resolved = _parsed(package, RESOLVED, limits, problems)
+    if resolved is not None and json_digest(resolved) != summary["parts"]["workflow"]:
+        problems.append(Problem(RESOLVED, f"has the digest {json_digest(resolved)}, and {SUMMARY} has another one"))
+    return dict(summary)
+
+
+def _check_crate(package: Zip | Tree, bag: Bag, limits: Limits, problems: list[Problem]) -> None:
+    crate = _parsed(package, CRATE, limits, problems)
+    if crate is not None:
+        names = {*package.members, *bag.fetch}
+        known = {**bag.tags, **bag.payload}
+        problems += [Problem(CRATE, fault) for fault in crate_faults(crate, names, _sizes(package, bag), known)]
+
+
+def _sizes(package: Zip | Tree, bag: Bag) -> dict[str, int]:
+    """Return the bytes of the files that are there or may be fetched."""
+    sizes = {name: reference.size for name, reference in bag.fetch.items()}
+    sizes.update((name, member.size) for name, member in package.members.items())
+    return sizes
+
+
+def _parsed(package: Zip | Tree, name: str, limits: Limits, problems: list[Problem]) -> Any:
+    """Return the value of a JSON file, or none where it has none that can be trusted."""
+    if name in package.members:
+        try:
+            return strict_json(content(package, name, limits.metadata), limits)
+        except Damage as damage:
+            problems.append(damage.problem)
+        except ValueError as error:
+            problems.append(Problem(name, f"is not strict JSON: {error}"))
+    return None
+
+
+def main(arguments: Sequence[str] | None = None, own: str | None = None) -> int:
+    """Run the command line and return the exit status: 0 sound, 4 damaged, 2 wrong arguments.
+
+    :param own: the bundle that this program is in or beside, if any.
+    """
+    parser = argparse.ArgumentParser(
+        description="Check every byte of a bundle of fasthep-archive. Changes, fetches and runs nothing.",
+        epilog="exit status: 0 sound, 4 damaged, 2 wrong arguments",
+    )
+    parser.add_argument("verb", nargs="?", choices=("verify", "info"), default="verify", help="default: verify")
+    parser.add_argument("bundle", nargs="?", default=own, help="default: the one that this program is in")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing; the exit status tells")
+    options = parser.parse_args(arguments)
+    if options.bundle is None:
+        parser.error("name a bundle")
+    watched = sys.stderr.isatty() and not options.quiet
+    progress: Callable[[int], object] = _Counter() if watched else _ignore
+    try:
+        found = verify(
+            options.bundle,
+            payload=options.verb == "verify",
+            progress=progress,
+            workers=min(os.cpu_count() or 1, 8),
+        )
+    except OSError as error:
+        parser.error(printable(str(error)))
+    if watched:
+        sys.stderr.write("\r\033[K")
+    if not options.quiet:
+        _tell(found, options.bundle, described=options.verb == "info", as_json=options.json)
+    return 0 if found.sound else DAMAGED
+
+
+class _Counter:
+    """Counts bytes on the terminal."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, count: int) -> None:
+        before, self._count = self._count >> 26, self._count + count
+        if before != self._count >> 26:  # every 64 MiB
+            sys.stderr.write(f"\r{self._count / 1e9:.1f} GB read")
+            sys.stderr.flush()
+
+
+def _tell(found: Verification, bundle: str, *, described: bool, as_json: bool) -> None:
+    for problem in found.problems:
+        sys.stderr.write(f"{problem}\n")
+    if not found.sound:
+        sys.stderr.write(f"\nhint: {HINT}\n")
+    if as_json:
+        result = {
+            "bundle": bundle,
+            "sound": found.sound,
+            "problems": [problem._asdict() for problem in found.problems],
+            "members": len(found.members),
+            "size": found.size,
+            "referenced": found.referenced,
+            "summary": found.summary,
+        }
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+    else:
+        lines = _description(found.summary) if described and found.summary else []
+        for line in [*lines, _verdict(found, bundle, described=described)]:
+            sys.stdout.write(printable(line) + "\n")
+
+
+def _verdict(found: Verification, bundle: str, *, described: bool) -> str:
+    if not found.sound:
+        return f"{bundle}: damaged, {len(found.problems)} problems"
+    held = f"{len(found.members)} files of {found.size} bytes"
+    away = f"; {len(found.referenced)} more are referenced, not included" if found.referenced else ""
+    if described:
+        return f"{held}{away}. The list is sound; the files below {PAYLOAD} were not read: 'verify' does"
+    return f"{bundle}: sound, {held}{away}; identity {found.summary['identity']}"
+
+
+def _description(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a person wants to know first."""
+    yield summary["title"]
+    yield f"identity  {summary['identity']}"
+    tool = summary["tool"]
+    yield f"made by   {tool['name']} {tool['version']}, {summary['created']}; format {summary['format']}"
+    yield f"language  {summary['language']}, numeric profile {summary['profile']}"
+    for kind in ("inputs", "outputs"):
+        yield f"{kind}:" if summary[kind] else f"no {kind}"
+        for item in summary[kind]:
+            absent = "" if item["included"] else "  (not included)"
+            yield f"  {item['sha256'][:16]}  {item['size']:>12}  {item['name']}{absent}"

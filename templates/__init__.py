@@ -1,0 +1,1 @@
+"""Texts that bundles are made of: README.md, preview, licences."""
