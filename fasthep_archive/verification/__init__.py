@@ -1,0 +1,1 @@
+"""Whether replayed outputs are the recorded ones: comparison by type, verdicts by policy, and the likely cause."""

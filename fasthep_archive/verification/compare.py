@@ -1,0 +1,130 @@
+"""Comparison of one recorded output with the replayed one: bytes, then content, then what differs, by type."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TypeAlias
+
+from fasthep_archive import digest
+from fasthep_archive.errors import DataError
+from fasthep_archive.verification.contrast import Contrast
+from fasthep_archive.verification.cutflows import compare_cutflows
+from fasthep_archive.verification.histograms import compare_histograms
+from fasthep_archive.verification.outputs import Kind, Output
+from fasthep_archive.verification.pictures import compare_png
+from fasthep_archive.verification.sheets import compare_csv
+from fasthep_archive.verification.texts import compare_bytes, compare_text, first_byte
+from fasthep_archive.verification.trees import compare_json
+
+Comparator: TypeAlias = Callable[[bytes, bytes], Contrast]
+"""Takes recorded and replayed bytes. Raises ValueError or DataError if they are not of its type."""
+
+_BY_KIND: Mapping[tuple[Kind, str], Comparator] = {
+    ("histogram", ".json"): compare_histograms,
+    ("cutflow", ".json"): compare_cutflows,
+}
+_BY_SUFFIX: Mapping[str, Comparator] = {
+    ".csv": compare_csv,
+    ".json": compare_json,
+    ".png": compare_png,
+    ".txt": compare_text,
+    ".log": compare_text,
+    ".md": compare_text,
+    ".tex": compare_text,
+    ".svg": compare_text,
+    ".yaml": compare_text,
+    ".yml": compare_text,
+    ".html": compare_text,
+}
+_UNREADABLE = (DataError, ValueError, RecursionError, struct.error, zlib.error)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What two outputs of one name have in common.
+
+    :ivar contradiction: whether the record does not agree with itself, so that no comparison with it can be trusted.
+    :ivar because: the most telling difference in a sentence; none where the bytes are the same.
+    :ivar contrast: what differs inside; none where that was not needed or could not be seen.
+    """
+
+    same_bytes: bool
+    same_content: bool
+    contradiction: bool = False
+    because: str | None = None
+    contrast: Contrast | None = None
+
+
+def compare(recorded: Output, replayed: Output) -> Comparison:
+    """Return how ``replayed`` compares with ``recorded``.
+
+    Digests decide as far as they go; bytes are read only where digests differ.
+    """
+    same_bytes = recorded.sha256 == replayed.sha256
+    if same_bytes:
+        return _same_bytes(recorded, replayed)
+    before, now = (output.read() if output.read else None for output in (recorded, replayed))
+    if before is not None and digest.of_bytes(before) != recorded.sha256:
+        return Comparison(
+            same_bytes=False,
+            same_content=False,
+            contradiction=True,
+            because=f"the record contradicts itself: sha256 {recorded.sha256[:12]}… is recorded, "
+            f"and the recorded file has {digest.of_bytes(before)[:12]}…",
+        )
+    if before is None or now is None:
+        return _digests_only(recorded, replayed)
+    return _by_type(recorded, replayed, before, now)
+
+
+def _same_bytes(recorded: Output, replayed: Output) -> Comparison:
+    """Return the comparison of equal bytes, whose contents can't differ unless the record was changed."""
+    if recorded.content is None or replayed.content is None or recorded.content == replayed.content:
+        return Comparison(same_bytes=True, same_content=True)
+    return Comparison(
+        same_bytes=True,
+        same_content=False,
+        contradiction=True,
+        because=f"the record contradicts itself: these bytes have the content digest {replayed.content[:12]}…, "
+        f"and {recorded.content[:12]}… is recorded",
+    )
+
+
+def _digests_only(recorded: Output, replayed: Output) -> Comparison:
+    if recorded.content is not None and recorded.content == replayed.content:
+        return Comparison(same_bytes=False, same_content=True, because="the bytes differ, the content is the same")
+    return Comparison(
+        same_bytes=False,
+        same_content=False,
+        because="the digests differ, and the recorded file is not at hand to say where",
+    )
+
+
+def _by_type(recorded: Output, replayed: Output, before: bytes, now: bytes) -> Comparison:
+    """Return the comparison of contents; content digests on both sides have the last word on whether they are equal."""
+    if recorded.content is not None and recorded.content == replayed.content:
+        return Comparison(same_bytes=False, same_content=True, because=f"same content; {first_byte(before, now)}")
+    contrast = _contrast(recorded, before, now)
+    if not contrast.same:
+        return Comparison(same_bytes=False, same_content=False, because=str(contrast), contrast=contrast)
+    if recorded.content is None or replayed.content is None:
+        return Comparison(same_bytes=False, same_content=True, because=f"same content; {first_byte(before, now)}")
+    return Comparison(
+        same_bytes=False,
+        same_content=False,
+        because=f"the content digests differ, by something that no value shows (a type); {first_byte(before, now)}",
+    )
+
+
+def _contrast(output: Output, before: bytes, now: bytes) -> Contrast:
+    suffix = PurePosixPath(output.name).suffix.lower()
+    comparator = _BY_KIND.get((output.kind, suffix)) or _BY_SUFFIX.get(suffix, compare_bytes)
+    try:
+        return comparator(before, now)
+    except _UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Contrast(structure=(f"not comparable as {output.kind} ({reason}); {first_byte(before, now)}",))
