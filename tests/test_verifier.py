@@ -1,0 +1,374 @@
+"""The verifier: what it finds, what it says, and that it runs from inside a bundle with Python alone."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hostile import make
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fasthep_archive import digest
+from fasthep_archive.bundle import form, layout, program, source, verifier
+from fasthep_archive.bundle.strictjson import canonical_json, strict_json
+from fasthep_archive.bundle.verifier import verify
+
+EVENTS, MASS = make.EVENTS, make.MASS
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Return a sound bundle."""
+    path = tmp_path / "muons.crate.zip"
+    path.write_bytes(make.zipped(make.sound()))
+    return path
+
+
+def messages(path: Path) -> str:
+    return "\n".join(map(str, verify(path).problems))
+
+
+def test_a_sound_bundle_has_no_problems(bundle: Path) -> None:
+    found = verify(bundle)
+    assert found.problems == ()
+    assert found.sound
+    assert found.summary["title"] == "Two muons, µ⁺µ⁻"
+    assert found.size == sum(map(len, make.sound().values()))
+
+
+def test_an_unpacked_bundle_is_sound_too(bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    assert messages(tmp_path / "unpacked") == ""
+
+
+# --- every byte counts ----------------------------------------------------------------------------------------------
+
+
+def small() -> dict[str, bytes]:
+    """Return the members of as small a sound bundle as there is."""
+    files = {name: raw for name, raw in make.payload().items() if name in (layout.RESOLVED, make.MUONS, MASS)}
+    members = make.sealed(files, tags={layout.PROGRAM: b"", layout.README: b"#\n"})
+    assert layout.FETCH not in members
+    return members
+
+
+def regions(raw: bytes) -> Iterator[tuple[int, set[str], bool]]:
+    """Yield each byte's offset, the places that a message may name for it, and whether it is a member's content."""
+    with zipfile.ZipFile(__import__("io").BytesIO(raw)) as archive:
+        at = 0
+        for info in archive.infolist():
+            content = info.header_offset + 30 + len(info.filename.encode())
+            for offset in range(info.header_offset, content + info.file_size):
+                yield offset, {info.filename}, offset >= content
+            at = content + info.file_size
+        for offset in range(at, archive.start_dir + sum(46 + len(i.filename.encode()) for i in archive.infolist())):
+            yield offset, {"central directory", *archive.namelist()}, False
+        for offset in range(len(raw) - 22, len(raw)):
+            yield offset, {"end of central directory", "central directory", "file"}, False
+
+
+def test_one_changed_bit_anywhere_is_found_and_its_place_named(tmp_path: Path) -> None:
+    path = tmp_path / "small.crate.zip"
+    path.write_bytes(make.zipped(small()))
+    assert messages(path) == ""
+    raw = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for offset, places, is_content in regions(raw):
+            if is_content and offset % 23:  # contents are alike: SHA-256 and CRC see all of them
+                continue
+            os.pwrite(file.fileno(), bytes([raw[offset] ^ 1 << offset % 8]), offset)
+            problems = messages(path)
+            assert any(place in problems for place in places), (offset, places, problems)
+            os.pwrite(file.fileno(), raw[offset : offset + 1], offset)
+    assert messages(path) == ""
+
+
+def test_a_changed_bit_in_a_large_file_is_found(tmp_path: Path) -> None:
+    files = {**make.payload(), layout.INPUTS + "large.root": bytes(3 * source.BLOCK + 1)}
+    raw = bytearray(make.zipped(make.sealed(files)))
+    path = tmp_path / "large.crate.zip"
+    start = raw.index(b"large.root") + len("large.root")
+    for offset in (start, start + source.BLOCK, start + 3 * source.BLOCK):
+        raw[offset] ^= 0x10
+        path.write_bytes(raw)
+        raw[offset] ^= 0x10
+        assert "data/inputs/large.root: has the CRC-32" in messages(path)
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.crate.zip"
+    members = make.sound()
+    path.write_bytes(make.zipped({**members, MASS: b"{}", EVENTS: b"", "data/new": b"", layout.README: b"."}))
+    found = messages(path)
+    assert all(f"{name}: " in found for name in (MASS, EVENTS, "data/new", layout.README))
+
+
+def test_many_problems_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "bad.crate.zip"
+    path.write_bytes(make.zipped({**make.sound(), **{f"data/{n}": b"" for n in range(150)}}))
+    problems = verify(path).problems
+    assert len(problems) == verifier.MANY + 1
+    assert str(problems[-1]) == "file: 51 more problems"
+
+
+def test_a_directory_with_a_symbolic_link_is_refused(bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    (tmp_path / "unpacked" / EVENTS).unlink()
+    (tmp_path / "unpacked" / EVENTS).symlink_to(bundle)
+    assert f"{EVENTS}: is a symbolic link" in messages(tmp_path / "unpacked")
+
+
+def test_a_link_to_a_directory_is_not_followed(bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    (tmp_path / "unpacked" / "data" / "more").symlink_to("/")
+    assert "data/more: is a symbolic link" in messages(tmp_path / "unpacked")
+
+
+def test_a_pipe_in_a_directory_does_not_block(bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    os.mkfifo(tmp_path / "unpacked" / "data" / "pipe")
+    assert "data/pipe: is a named pipe" in messages(tmp_path / "unpacked")
+
+
+def test_a_directory_of_any_files_is_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "bundle.json: is missing, and every bundle has it" in messages(tmp_path)
+
+
+def test_an_empty_directory_is_no_bundle(tmp_path: Path) -> None:
+    assert "bundle.json: is missing, and every bundle has it" in messages(tmp_path)
+
+
+def test_a_limit_on_members_is_the_callers(bundle: Path) -> None:
+    problems = verify(bundle, limits=form.Limits(members=5)).problems
+    assert [str(problem) for problem in problems] == ["file: claims 18 members, and the limit is 5"]
+
+
+def test_a_limit_on_metadata_holds_for_each_parsed_file(bundle: Path) -> None:
+    problems = verify(bundle, limits=form.Limits(metadata=1500)).problems
+    assert "ro-crate-metadata.json: has 3" in "\n".join(map(str, problems))
+
+
+# --- thin bundles ---------------------------------------------------------------------------------------------------
+
+
+def test_what_can_be_fetched_may_be_absent(tmp_path: Path) -> None:
+    files = make.payload()
+    fetch = {EVENTS: ("root://eospublic.cern.ch//eos/events.root", files.pop(EVENTS))}
+    path = tmp_path / "thin.crate.zip"
+    path.write_bytes(make.zipped(make.sealed(files, fetch=fetch)))
+    found = verify(path)
+    assert found.problems == ()
+    assert found.referenced == (EVENTS,)
+
+
+def test_what_was_fetched_is_verified(tmp_path: Path) -> None:
+    files = make.payload()
+    fetch = {EVENTS: ("https://opendata.cern.ch/events.root", files.pop(EVENTS))}
+    members = make.sealed(files, fetch=fetch)
+    for name, raw in {**members, EVENTS: b"something else"}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(raw)
+    assert f"{EVENTS}: has 14 bytes, and fetch.txt says 5000" in messages(tmp_path)
+    (tmp_path / EVENTS).write_bytes(make.payload()[EVENTS])
+    assert messages(tmp_path) == ""
+
+
+def test_an_output_may_be_known_by_its_digest_alone(tmp_path: Path) -> None:
+    files = make.payload()
+    about = make.summary(files)
+    del files[MASS]
+    outputs = tuple(make.replace(item, included=layout.output(item.name) in files) for item in about.outputs)
+    path = tmp_path / "thin.crate.zip"
+    path.write_bytes(make.zipped(make.sealed(files, about=make.replace(about, outputs=outputs))))
+    assert messages(path) == ""
+
+
+# --- JSON -----------------------------------------------------------------------------------------------------------
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+).filter(lambda value: digest.canonical(value).isprintable() or True)
+
+
+@given(VALUES)
+def test_the_canonical_text_is_that_of_the_package(value: digest.JSON) -> None:
+    assert canonical_json(value) == digest.canonical(value).encode()
+
+
+@given(VALUES)
+def test_strict_json_reads_what_json_writes(value: digest.JSON) -> None:
+    assert strict_json(json.dumps(value).encode()) == value
+    assert canonical_json(strict_json(json.dumps(value, indent=1).encode())) == canonical_json(value)
+
+
+def test_pairs_of_surrogates_are_characters() -> None:
+    assert strict_json(rb'"\ud83d\ude00"') == "\U0001f600"
+
+
+def test_brackets_in_strings_do_not_count_as_nesting() -> None:
+    assert strict_json(json.dumps(["[" * 1000 + '"\\' + "{" * 1000]).encode())
+
+
+# --- the program in the bundle --------------------------------------------------------------------------------------
+
+
+def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, encoding="utf-8")
+
+
+def test_a_bundle_verifies_itself_from_anywhere(bundle: Path) -> None:
+    result = run(bundle, cwd=Path("/"))
+    assert (result.returncode, result.stderr) == (0, "")
+    identity = make.summary(make.payload()).identity
+    assert result.stdout == f"{bundle}: sound, 18 files of {verify(bundle).size} bytes; identity {identity}\n"
+
+
+def test_an_unpacked_bundle_verifies_itself(bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    assert run("unpacked", cwd=tmp_path).returncode == 0
+    assert run("unpacked/__main__.py", cwd=tmp_path).returncode == 0
+    assert messages(tmp_path / "unpacked") == ""  # and leaves nothing behind
+
+
+def test_the_program_beside_a_bundle_verifies_it(bundle: Path) -> None:
+    beside = layout.sidecar(bundle)
+    beside.write_bytes(program.program())
+    result = run(beside.name, cwd=bundle.parent)
+    assert (result.returncode, result.stdout.split(":")[0]) == (0, str(bundle))
+
+
+def test_the_program_verifies_another_bundle(bundle: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.crate.zip"
+    other.write_bytes(make.zipped({**make.sound(), MASS: b"{}"}))
+    result = run(bundle, "verify", other, cwd=tmp_path)
+    assert result.returncode == 4
+    assert result.stdout.startswith(f"{other}: damaged, ")
+    assert f"{MASS}: has the SHA-256" in result.stderr
+    assert "hint: get the bundle again" in result.stderr
+
+
+def test_damage_is_found_by_the_bundle_itself(tmp_path: Path) -> None:
+    path = tmp_path / "bad.crate.zip"
+    path.write_bytes(make.zipped({**make.sound(), MASS: b"{}"}))
+    result = run(path, cwd=tmp_path)
+    assert result.returncode == 4
+    assert f"{MASS}: has the SHA-256" in result.stderr
+
+
+def test_nothing_else_of_the_bundle_is_imported(tmp_path: Path) -> None:
+    members = make.sealed(make.payload(), tags={"json.py": b"raise SystemExit(0)", "zlib.py": b"raise SystemExit(0)"})
+    path = tmp_path / "bad.crate.zip"
+    path.write_bytes(make.zipped(members))
+    result = run(path, cwd=tmp_path)
+    assert result.returncode == 4
+    assert "json.py: could be imported instead of a module of Python" in result.stderr
+
+
+def test_info_shows_what_the_bundle_says_of_itself(bundle: Path) -> None:
+    result = run(bundle, "info", cwd=bundle.parent)
+    assert result.returncode == 0
+    for text in ("Two muons, µ⁺µ⁻", "fasthep-archive 0.1.0", "exact-1", "events.root", "histograms/mass.json"):
+        assert text in result.stdout
+
+
+def test_json_is_one_value_on_standard_output(bundle: Path) -> None:
+    result = json.loads(run(bundle, "--json", cwd=bundle.parent).stdout)
+    assert (result["sound"], result["problems"], result["members"]) == (True, [], 18)
+    assert result["summary"]["identity"] == make.summary(make.payload()).identity
+
+
+def test_json_names_the_problems(tmp_path: Path) -> None:
+    path = tmp_path / "bad.crate.zip"
+    path.write_bytes(make.zipped({**make.sound(), MASS: b"{}"}))
+    result = json.loads(run(path, "--json", cwd=tmp_path).stdout)
+    assert result["problems"][0]["where"] == MASS
+
+
+def test_quiet_says_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "bad.crate.zip"
+    path.write_bytes(make.zipped({**make.sound(), MASS: b"{}"}))
+    result = run(path, "--quiet", cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (4, "", "")
+
+
+@pytest.mark.parametrize("arguments", [["--wrong"], ["repair"], ["verify", "absent.crate.zip"]])
+def test_wrong_arguments_exit_with_2(bundle: Path, arguments: list[str]) -> None:
+    result = run(bundle, *arguments, cwd=bundle.parent)
+    assert result.returncode == 2
+    assert "usage:" in result.stderr
+
+
+def test_the_library_has_the_same_command_line(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verifier.main(["verify", str(bundle)]) == 0
+    assert "sound" in capsys.readouterr().out
+
+
+# --- Python 3.8 -----------------------------------------------------------------------------------------------------
+
+ALLOWED = set(
+    "__future__ argparse collections collections.abc concurrent.futures datetime hashlib json math os pathlib re stat "
+    "struct sys threading typing unicodedata urllib.parse uuid zlib".split()
+)
+LATER = set(
+    "removeprefix removesuffix file_digest bit_count is_relative_to with_stem cache pairwise TypeAlias ParamSpec Self "
+    "BooleanOptionalAction exit_on_error cancel_futures UTC read_bytes_text walk full_match fromisocalendar "
+    "randbytes zip_longest_strict".split()
+)
+"""Names of the standard library that came after 3.8, as far as this code could be tempted."""
+
+
+def test_the_program_has_the_grammar_of_python_3_8() -> None:
+    ast.parse(program.program(), feature_version=(3, 8))
+
+
+def test_the_program_imports_the_standard_library_alone() -> None:
+    tree = ast.parse(program.program())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert imported <= ALLOWED
+
+
+def test_the_program_uses_nothing_that_came_after_python_3_8() -> None:
+    tree = ast.parse(program.program())
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+    assert not used & LATER
+    assert not keywords & {"strict", "slots", "kw_only", "cancel_futures", "dir_fd", "missing_ok", "usedforsecurity"}
+
+
+def test_the_modules_of_the_program_share_no_names() -> None:
+    defined: list[str] = []
+    for module in program.MODULES:
+        for node in ast.parse((Path(program.__file__).parent / f"{module}.py").read_text()).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                defined.append(node.name)
+            elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                defined += [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+    assert sorted(defined) == sorted(set(defined))
+
+
+@pytest.mark.parametrize("minor", range(8, 15))
+def test_the_program_runs_with_every_python_that_is_here(bundle: Path, minor: int) -> None:
+    python = shutil.which(f"python3.{minor}")
+    if python is None:
+        pytest.skip(f"needs Python 3.{minor}")
+    result = subprocess.run([python, "-I", bundle], capture_output=True, text=True, check=False, env={"LANG": "C"})
+    assert (result.returncode, result.stderr) == (0, "")
