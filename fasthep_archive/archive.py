@@ -17,13 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache as cached
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fasthep_archive import __version__
 from fasthep_archive.context import Context, NoProgress, Progress
-from fasthep_archive.digest import Digest
+from fasthep_archive.digest import Digest, of_bytes
 from fasthep_archive.errors import BundleError, UsageError, WorkflowError, nearest
 
 if TYPE_CHECKING:
@@ -252,6 +253,19 @@ def _usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@cached
+def _code_version() -> str:
+    """Return the version that keys have: this tool's, and a digest of the code that decides results.
+
+    An installed release never changes under its version; a checkout does.
+    """
+    package = Path(__file__).parent
+    rooms = ("data", "execution", "formula", "kernels", "operations")
+    sources = sorted(path for room in rooms for path in (package / room).glob("*.py"))
+    code = of_bytes(b"".join(path.name.encode() + path.read_bytes() for path in sources))
+    return f"{__version__}+{code[:16]}"
+
+
 def _document(path: AnyPath, language: str | None) -> Document:
     from fasthep_archive.workflow.document import load
 
@@ -269,7 +283,7 @@ def _checked(document: Document, context: Context, digests: Digests, chunk: int 
     workflow, faults = build(document)
     settings = Settings(
         chunk=chunk or CHUNK,
-        version=__version__,
+        version=_code_version(),
         cache=context.cache,
         working_directory=Path.cwd(),
         digests=digests,
