@@ -17,7 +17,11 @@ def constraints() -> str:
     """Return each direct dependency of the package pinned to its lower bound."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bounds = (re.match(r"([A-Za-z0-9._-]+)>=([0-9.]+)", text) for text in project["dependencies"])
-    return "".join(f"{bound[1]}=={bound[2]}.*\n" if bound[2].count(".") < 2 else f"{bound[1]}=={bound[2]}\n" for bound in bounds if bound)
+    return "".join(
+        f"{bound[1]}=={bound[2]}.*\n" if bound[2].count(".") < 2 else f"{bound[1]}=={bound[2]}\n"
+        for bound in bounds
+        if bound
+    )
 
 
 def main() -> int:
@@ -31,7 +35,9 @@ def main() -> int:
         print(pins.read_text(), flush=True)
         install = [python, "-m", "pip", "install", "--quiet", "--constraint", pins, f"{ROOT}[test]"]
         subprocess.run(install, check=True)
-        return subprocess.run([python, "-m", "pytest", "-q", "-m", "not slow", "tests"], cwd=ROOT, check=False).returncode
+        return subprocess.run(
+            [python, "-m", "pytest", "-q", "-m", "not slow", "tests"], cwd=ROOT, check=False
+        ).returncode
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 
 def command(name: str) -> str:
     """Return the shell command of the README's block ``name``."""
-    found = re.search(rf"<!-- run: {name} -->\s*```(?:sh|bash|console)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    found = re.search(
+        rf"<!-- run: {name} -->\s*```(?:sh|bash|console)\n(.*?)```", (ROOT / "README.md").read_text(), re.S
+    )
     if found is None:
         raise SystemExit(f"README.md has no block marked <!-- run: {name} -->")
     return found.group(1)

@@ -36,7 +36,11 @@ def loop(offsets, px, py, pz, e, iso, weight, trigger, all_mass, selected_mass, 
         index = BINS
         if second >= 0:
             energy = np.float64(e[first]) + e[second]
-            x, y, z = np.float64(px[first]) + px[second], np.float64(py[first]) + py[second], np.float64(pz[first]) + pz[second]
+            x, y, z = (
+                np.float64(px[first]) + px[second],
+                np.float64(py[first]) + py[second],
+                np.float64(pz[first]) + pz[second],
+            )
             mass = math.sqrt(max(energy * energy - (x * x + y * y + z * z), 0.0))
             position = (mass - LOW) * (BINS / (HIGH - LOW))
             index = int(position) if 0.0 <= position < BINS else BINS
