@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasthep_archive import digest
-from fasthep_archive.data.products import Cutflow, CutflowRow
+from fasthep_archive.data.products import Cutflow, CutflowRow, Histogram, RegularAxis, StrCategoryAxis
 from fasthep_archive.errors import DataError
 from fasthep_archive.verification.compare import compare
 from fasthep_archive.verification.contrast import Contrast
@@ -281,6 +281,27 @@ def test_axes_that_differ_are_said_first_and_no_bins():
     found = compare_histograms(uhi(), uhi(changed(VALUES, (0, 0, 5.0)), axes=axes))
     assert str(found) == "axis mass, upper: 120.0 recorded, 130.0 replayed"
     assert not found.numbers
+
+
+def test_our_own_histograms_are_read_edges_included():
+    def written(edges, values):
+        axis = RegularAxis(name="mass", label="", bins=2, lower=0.0, upper=1.0, edges=np.array(edges))
+        return Histogram(name="h", axes=(axis,), storage="count", values=np.array(values)).to_json()
+
+    edges, other = [0.0, 0.5, 1.0], [0.0, 0.5000000000000001, 1.0]
+    found = compare_histograms(written(edges, [0, 1, 2, 3]), written(edges, [0, 1, 3, 3]))
+    assert str(found.findings[0]) == "mass [0.5, 1): 2 recorded, 3 replayed"
+    moved = compare_histograms(written(edges, [0, 1, 2, 3]), written(other, [0, 1, 2, 3]))
+    assert str(moved) == "axis mass, edges[1]: 0.5 recorded, 0.5000000000000001 replayed"
+
+
+def test_a_growing_axis_without_categories_has_no_bins():
+    axes = (
+        StrCategoryAxis(name="dataset", label="", categories=(), growing=True),
+        RegularAxis(name="mass", label="", bins=1, lower=0.0, upper=1.0, edges=np.array([0.0, 1.0])),
+    )
+    empty = Histogram(name="h", axes=axes, storage="count", values=np.zeros((0, 3), np.int64)).to_json()
+    assert compare_histograms(empty, empty).same
 
 
 def test_other_categories_are_named():

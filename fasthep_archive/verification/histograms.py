@@ -1,7 +1,8 @@
 """Comparison of histograms, bin by bin.
 
 Read here is UHI's JSON form, schema 1 (https://uhi.readthedocs.io/en/latest/serialization.html), whoever wrote it; a
-number that JSON lacks is the text ``nan``, ``inf`` or ``-inf``. Which library wrote it is not content.
+number that JSON lacks is the text ``nan``, ``inf`` or ``-inf``. Which library wrote it is not content, but the edges of
+a regular axis are where our own histograms carry them (:mod:`fasthep_archive.data.histograms`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from math import isnan, prod
 
 import numpy as np
 
+from fasthep_archive.data.histograms import WRITER
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError
 from fasthep_archive.verification.contrast import SHOWN, Contrast, Finding, shown
@@ -153,11 +155,31 @@ def _axes_differ(before: Sequence[Mapping[str, JSON]], now: Sequence[Mapping[str
     if len(before) != len(now):
         return [f"{len(before)} axes recorded, {len(now)} replayed"]
     found = []
-    for position, (one, other) in enumerate(zip(before, now, strict=True)):
-        keys = [key for key in {**one, **other} if key not in _LABELS and not _equal(one.get(key), other.get(key))]
-        name = _axis_name(one, position)
-        found += [_change(f"axis {name}, {key}", one.get(key), other.get(key)) for key in keys]
+    for position, axes in enumerate(zip(before, now, strict=True)):
+        one, other = map(_properties, axes)
+        name = _axis_name(axes[0], position)
+        for key in {**one, **other}:
+            contrast = compare_values(one.get(key), other.get(key))
+            if contrast.numbers and not contrast.structure and len(contrast.numbers) < contrast.numbers.compared:
+                found.append(f"axis {name}, {key}{str(contrast.findings[0]).removeprefix('$')}")
+            elif not contrast.same:
+                found.append(_change(f"axis {name}, {key}", one.get(key), other.get(key)))
     return found
+
+
+def _properties(axis: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    """Return what decides which values lie in which bin."""
+    decisive = {key: value for key, value in axis.items() if key not in _LABELS}
+    edges = _written_edges(axis)
+    return decisive if edges is None else {**decisive, "edges": edges}
+
+
+def _written_edges(axis: Mapping[str, JSON]) -> list[float] | None:
+    """Return the edges that our own regular axes carry as text; none for axes of others."""
+    info = axis.get("writer_info")
+    ours = info.get(WRITER) if isinstance(info, Mapping) else None
+    edges = ours.get("edges") if isinstance(ours, Mapping) else None
+    return [float(edge) for edge in edges.split()] if isinstance(edges, str) else None
 
 
 def _labels_differ(before: _Histogram, now: _Histogram) -> list[str]:
@@ -167,10 +189,6 @@ def _labels_differ(before: _Histogram, now: _Histogram) -> list[str]:
         if labels[0] != labels[1]:
             found.append(_change(f"axis {_axis_name(one, position)}, metadata", *labels))
     return found
-
-
-def _equal(one: JSON, other: JSON) -> bool:
-    return compare_values(one, other).same
 
 
 def _change(what: str, before: JSON, now: JSON) -> str:
@@ -211,9 +229,12 @@ def _axis(axis: Mapping[str, JSON], position: int) -> _Axis:
 def _edges(axis: Mapping[str, JSON]) -> list[float]:
     if axis["type"] == "variable":
         return [float(edge) for edge in _list(axis["edges"]) if isinstance(edge, int | float)]
+    written = _written_edges(axis)
     lower, upper, bins = axis.get("lower"), axis.get("upper"), axis.get("bins")
     if not (isinstance(lower, int | float) and isinstance(upper, int | float) and isinstance(bins, int)):
         raise DataError("an axis has no numbers for its range")
+    if written is not None and len(written) == bins + 1:
+        return written
     edges: list[float] = np.linspace(lower, upper, bins + 1).tolist()
     return edges
 
@@ -255,6 +276,8 @@ def _array(values: JSON, shape: tuple[int, ...]) -> Doubles:
     if values is None:
         return np.zeros(shape)
     array = np.asarray(values, dtype=np.float64)
+    if array.size == prod(shape) == 0:
+        return array.reshape(shape)  # an axis without categories: nested lists do not keep the other lengths
     if array.shape != shape:
         raise DataError(f"{prod(shape)} bins by the axes, {array.size} in the storage")
     return array
