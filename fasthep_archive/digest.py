@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NewType, TypeAlias
 
 Digest = NewType("Digest", str)
-JSON: TypeAlias = "None | bool | int | float | str | Sequence[JSON] | Mapping[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 
 def of_bytes(content: bytes | bytearray | memoryview) -> Digest:

@@ -95,7 +95,7 @@ def test_a_changed_bit_in_a_large_file_is_found(tmp_path: Path) -> None:
     files = {**make.payload(), layout.INPUTS + "large.root": bytes(3 * source.BLOCK + 1)}
     raw = bytearray(make.zipped(make.sealed(files)))
     path = tmp_path / "large.crate.zip"
-    start = raw.index(b"large.root") + len("large.root")
+    start = raw.rindex(b"PK\3\4", 0, raw.rindex(bytes(1000))) + 30 + len("data/inputs/large.root")
     for offset in (start, start + source.BLOCK, start + 3 * source.BLOCK):
         raw[offset] ^= 0x10
         path.write_bytes(raw)
@@ -157,7 +157,7 @@ def test_a_limit_on_members_is_the_callers(bundle: Path) -> None:
 
 def test_a_limit_on_metadata_holds_for_each_parsed_file(bundle: Path) -> None:
     problems = verify(bundle, limits=form.Limits(metadata=1500)).problems
-    assert "ro-crate-metadata.json: has 3" in "\n".join(map(str, problems))
+    assert "ro-crate-metadata.json: has 2" in "\n".join(map(str, problems))
 
 
 # --- thin bundles ---------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
-).filter(lambda value: digest.canonical(value).isprintable() or True)
+)
 
 
 @given(VALUES)
@@ -321,15 +321,15 @@ def test_the_library_has_the_same_command_line(bundle: Path, capsys: pytest.Capt
 
 # --- Python 3.8 -----------------------------------------------------------------------------------------------------
 
-ALLOWED = set(
-    "__future__ argparse collections collections.abc concurrent.futures datetime hashlib json math os pathlib re stat "
-    "struct sys threading typing unicodedata urllib.parse uuid zlib".split()
-)
-LATER = set(
-    "removeprefix removesuffix file_digest bit_count is_relative_to with_stem cache pairwise TypeAlias ParamSpec Self "
-    "BooleanOptionalAction exit_on_error cancel_futures UTC read_bytes_text walk full_match fromisocalendar "
-    "randbytes zip_longest_strict".split()
-)
+ALLOWED = {
+    *("__future__", "argparse", "collections", "collections.abc", "concurrent.futures", "contextlib", "datetime", "hashlib", "json"),
+    *("math", "os", "pathlib", "re", "stat", "struct", "sys", "threading", "typing", "unicodedata", "urllib.parse"),
+    *("uuid", "zlib"),
+}
+LATER = {
+    *("removeprefix", "removesuffix", "file_digest", "bit_count", "is_relative_to", "with_stem", "cache", "pairwise"),
+    *("TypeAlias", "ParamSpec", "Self", "BooleanOptionalAction", "UTC", "walk", "full_match", "randbytes", "readlink"),
+}
 """Names of the standard library that came after 3.8, as far as this code could be tempted."""
 
 
@@ -365,10 +365,36 @@ def test_the_modules_of_the_program_share_no_names() -> None:
     assert sorted(defined) == sorted(set(defined))
 
 
-@pytest.mark.parametrize("minor", range(8, 15))
-def test_the_program_runs_with_every_python_that_is_here(bundle: Path, minor: int) -> None:
-    python = shutil.which(f"python3.{minor}")
+def interpreters() -> dict[str, Path]:
+    """Return the Python interpreters of this machine, by version, from 3.8 on."""
+    found = {}
+    for minor in range(8, 16):
+        on_path = shutil.which(f"python3.{minor}")
+        candidates = [Path(on_path)] if on_path else []
+        candidates += (Path.home() / ".pyenv" / "versions").glob(f"3.{minor}.*/bin/python3")
+        for python in candidates:
+            if subprocess.run([python, "-V"], capture_output=True, check=False).returncode == 0:
+                found[f"3.{minor}"] = python
+    return found
+
+
+@pytest.mark.parametrize("version", [f"3.{minor}" for minor in range(8, 15)])
+def test_the_program_runs_with_every_python_that_is_here(tmp_path: Path, version: str) -> None:
+    python = interpreters().get(version)
     if python is None:
-        pytest.skip(f"needs Python 3.{minor}")
-    result = subprocess.run([python, "-I", bundle], capture_output=True, text=True, check=False, env={"LANG": "C"})
-    assert (result.returncode, result.stderr) == (0, "")
+        pytest.skip(f"needs Python {version}")
+    files = {**make.payload(), layout.INPUTS + "large.root": make.noise(3 * source.BLOCK)}
+    path = tmp_path / "large.crate.zip"
+    path.write_bytes(make.zipped(make.sealed(files)))
+    info = subprocess.run([python, "-I", path, "info"], capture_output=True, check=False, env={"LC_ALL": "C"})
+    assert (info.returncode, info.stderr) == (0, b"")
+    path.write_bytes(make.zipped({**make.sealed(files), MASS: b"{}"}))
+    verified = subprocess.run([python, path], capture_output=True, check=False, env={})
+    assert verified.returncode == 4
+    assert f"{MASS}: has the SHA-256".encode() in verified.stderr
+
+
+def test_the_program_stands_any_encoding(bundle: Path) -> None:
+    command = [sys.executable, "-I", "-X", "utf8=0", bundle, "info"]
+    result = subprocess.run(command, capture_output=True, check=False, env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    assert result.returncode == 0

@@ -1,0 +1,1 @@
+"""Layout, crate graph, manifests, canonical zip, safe reader, and the verifier that every bundle carries."""

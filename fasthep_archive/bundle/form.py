@@ -212,13 +212,14 @@ _NAME_RULES = (  # (pattern of a bad name, what is the matter with it)
 )
 """BagIt needs no percent-encoding (RFC 8493, 2.1.3), and ``sha256sum`` no escapes, for the names that are left."""
 
+_SUSPECT = re.compile("|".join(f"(?:{pattern})" for pattern, _ in _NAME_RULES), re.DOTALL)
+
 
 def name_fault(name: str) -> str | None:
     """Return what is wrong with a member's name, or none. Wrong names are refused, never repaired."""
-    for pattern, fault in _NAME_RULES:
-        if re.search(pattern, name, re.DOTALL):
-            return fault
-    if unicodedata.normalize("NFC", name) != name:
+    if _SUSPECT.search(name):
+        return next(fault for pattern, fault in _NAME_RULES if re.search(pattern, name, re.DOTALL))
+    if not name.isascii() and unicodedata.normalize("NFC", name) != name:
         return "has a name that is not in Unicode's composed form (NFC)"
     if len(name.encode()) > 1024 or max(len(part.encode()) for part in name.split("/")) > 255:
         return "has a name of more than 1024 bytes, or with a part of more than 255"

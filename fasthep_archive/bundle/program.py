@@ -33,6 +33,7 @@ if __name__ == "__main__":  # judge the bundle without importing anything from i
 _TAIL = """
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main(own=_OWN if os.path.exists(_OWN) else None))
 """
 

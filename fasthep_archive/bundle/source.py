@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 from fasthep_archive.bundle.form import (
@@ -51,6 +53,8 @@ _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
 }
+_COMPILED = re.compile(r"__pycache__/__main__\.[\w.-]+\.pyc")
+"""What ``python3 DIRECTORY`` leaves there before the program in it begins."""
 _END_WHERE, _CENTRAL_WHERE = "end of central directory", "central directory"
 
 
@@ -155,9 +159,8 @@ class Zip:
     def _check_gap(self, at: int, length: int, offset: int) -> None:
         gap = at - offset - length
         if gap < 0:
-            raise Damage(
-                _CENTRAL_WHERE, f"claims {counted(length)} at {offset}, which end behind its end record at {at}"
-            )
+            message = f"claims {counted(length)} at {offset}, which end behind its end record at {at}"
+            raise Damage(_CENTRAL_WHERE, message)
         if gap and self._bytes(at - length, 4) == CENTRAL.signature:
             raise Damage("file", f"{counted(gap)} prepended to the zip")
         if gap:
@@ -271,7 +274,7 @@ class Tree:
             name, info = directory + entry.name, entry.lstat()
             if stat.S_ISDIR(info.st_mode):
                 yield from self._walk(f"{name}/", depth - 1)
-            else:
+            elif not _COMPILED.fullmatch(name):
                 yield name, info
 
     def close(self) -> None:
@@ -332,11 +335,11 @@ def measure(
         read_into(view, start)
         return view, zlib.crc32(view, crc)
 
-    with ThreadPoolExecutor(1) as ahead:  # which starts no thread before the first submit()
+    with ThreadPoolExecutor(1) if size > BLOCK else nullcontext() as ahead:
         following: Future[tuple[memoryview, int]] | None = None
         for start in range(0, size, BLOCK):
             view, crc = following.result() if following else fill(start, crc)
-            following = ahead.submit(fill, start + BLOCK, crc) if start + BLOCK < size else None
+            following = ahead.submit(fill, start + BLOCK, crc) if ahead and start + BLOCK < size else None
             sha.update(view)
             if sink:
                 sink(view)

@@ -102,7 +102,7 @@ def examine(
     """Return what :func:`verify` does, of a bundle that is open already."""
     problems = list(package.problems)
     bag, summary = Bag({}, {}, {}, {}), _NOTHING
-    if package.members:
+    if package.members or not problems:
         wanted = [member for name, member in package.members.items() if payload or not name.startswith(PAYLOAD)]
         digests = _digests(package, wanted, progress, workers, problems)
         bag = _bag(package, limits, problems)
@@ -263,23 +263,28 @@ def _tell(found: Verification, bundle: str, *, described: bool, as_json: bool) -
     if not found.sound:
         sys.stderr.write(f"\nhint: {HINT}\n")
     if as_json:
-        result = {
-            "bundle": bundle,
-            "sound": found.sound,
-            "problems": [problem._asdict() for problem in found.problems],
-            "members": len(found.members),
-            "size": found.size,
-            "referenced": found.referenced,
-            "summary": found.summary,
-        }
-        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+        sys.stdout.write(json.dumps(result(found, bundle), indent=1) + "\n")
     else:
         lines = _description(found.summary) if described and found.summary else []
-        for line in [*lines, _verdict(found, bundle, described=described)]:
+        for line in [*lines, verdict(found, bundle, described=described)]:
             sys.stdout.write(printable(line) + "\n")
 
 
-def _verdict(found: Verification, bundle: str, *, described: bool) -> str:
+def result(found: Verification, bundle: str) -> dict[str, Any]:
+    """Return what was found as a JSON value."""
+    return {
+        "bundle": bundle,
+        "sound": found.sound,
+        "problems": [problem._asdict() for problem in found.problems],
+        "members": len(found.members),
+        "size": found.size,
+        "referenced": list(found.referenced),
+        "summary": dict(found.summary),
+    }
+
+
+def verdict(found: Verification, bundle: str, *, described: bool = False) -> str:
+    """Return what was found in one line."""
     if not found.sound:
         return f"{bundle}: damaged, {len(found.problems)} problems"
     held = f"{len(found.members)} files of {found.size} bytes"

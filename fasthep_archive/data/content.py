@@ -1,8 +1,15 @@
-"""Digests of content: what an output means, whatever the bytes that say it.
+"""Digests of content: what an output says, whatever the bytes that say it.
 
-The content of an array is its type, its structure and its values; NaN has one pattern, -0.0 is not 0.0, bytes are
-little-endian. The content of JSON is its value: keys have no order, and how a number or a text is written is nothing.
-Who wrote a histogram (``writer_info`` at the top) and how its file is laid out are no content; labels are.
+Of an array: type, names, structure and values. Offsets count from 0; bytes are little-endian; NaN has one pattern, and
+-0.0 is not 0.0; options that miss nothing are no options; fields are in the order of their names. File format,
+compression, chunks, writer and time are nothing.
+
+Of JSON: the value. Keys have no order; layout, and how a number or text is spelt, are nothing; 1 and 1.0 are two
+values. Of a histogram likewise, without the note about who wrote it. Of CSV: the cells, numbers by value.
+Of everything else, the bytes.
+
+What is hashed starts with the name and version of the form, and each part with its length, so that no two contents give
+the same bytes.
 """
 
 from __future__ import annotations
@@ -12,12 +19,14 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fasthep_archive.data.products import kind_of
+from fasthep_archive.data.strictjson import read_json
 from fasthep_archive.digest import JSON, Digest, of_bytes
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Array
@@ -25,110 +34,112 @@ from fasthep_archive.formula.columns import Array
 if TYPE_CHECKING:
     import awkward as ak
 
-DEPTH = 64
-"""Deepest nesting of JSON that is read."""
+_ARRAY = b"fasthep-archive array 1\n"
+_VALUE = b"fasthep-archive value 1\n"
+_STEP = 1 << 17
+_INTEGER = re.compile(r"[+-]?[0-9]{1,400}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def of_output(content: bytes, name: str) -> Digest:
-    """Return the digest of the content of the output called ``name``; of its bytes where its form is not known.
+    """Return the digest of the content of the output called ``name``.
 
-    :raises DataError: if a file is not what its name says.
+    A file that is not what its name says (JSON with a key twice, say) has no content but its bytes.
     """
-    if name.endswith(".json"):
-        value = read_json(content, name)
-        if kind_of(name) == "histogram" and isinstance(value, Mapping):
-            value = {key: item for key, item in value.items() if key != "writer_info"}
-        return _of_value(value)
-    if name.endswith(".csv"):
-        return _of_value(_table(content, name))
+    kind = kind_of(name)
+    try:
+        if name.endswith(".json"):
+            return of_value(
+                _without_writer(read_json(content, name)) if kind == "histogram" else read_json(content, name)
+            )
+        if name.endswith(".csv"):
+            return of_value(_table(content))
+    except (DataError, ValueError, csv.Error):
+        pass
     return of_bytes(content)
 
 
-def read_json(content: bytes, name: str) -> JSON:
-    """Return the value of strict JSON: UTF-8, no key twice, no NaN, nested at most :data:`DEPTH` deep.
-
-    :raises DataError: if it is anything else.
-    """
-
-    def unique(pairs: Sequence[tuple[str, JSON]]) -> dict[str, JSON]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a key is there twice")
-        return found
-
-    def refused(constant: str) -> JSON:
-        raise ValueError(f"{constant} is no JSON")
-
-    try:
-        value = cast("JSON", json.loads(content, object_pairs_hook=unique, parse_constant=refused))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{name} is no JSON: {error}") from error
-    if _depth(value) > DEPTH:
-        raise DataError(f"{name} is nested deeper than {DEPTH} levels")
-    return value
-
-
-def of_array(array: ak.Array) -> Digest:
-    """Return the digest of an awkward array: the same for memory, Parquet, TTree and RNTuple copies of it.
-
-    List offsets count from 0 as int64, options without missing values are no options, records are in the order of
-    their fields' names.
-
-    :raises DataError: if it has parts of other kinds (unions).
-    """
-    import awkward as ak
-
-    found = hashlib.sha256(b"fasthep-archive array 1\n")
-    for path, values in _leaves(ak.to_packed(ak.Array(array)).layout, ""):
-        plain = _canonical(values)
-        found.update(f"{path}\t{plain.dtype.str.lstrip('<|')}\t{plain.size}\n".encode())
-        found.update(plain.tobytes())
-    return Digest(found.hexdigest())
-
-
-def _canonical(values: Array) -> Array:
-    """Return the values little-endian, contiguous, with one pattern for NaN; bools as bytes."""
-    if values.dtype == np.bool_:
-        return values.view(np.uint8)
-    plain = np.array(values, dtype=values.dtype.newbyteorder("<"))
-    if plain.dtype.kind == "f":
-        plain[np.isnan(plain)] = np.nan
-    return plain
-
-
-def _leaves(layout: ak.contents.Content, path: str) -> Iterator[tuple[str, Array]]:
-    """Yield path and values of each buffer that means something."""
-    if layout.is_list:
-        plain = layout.to_ListOffsetArray64(True)
-        offsets = np.asarray(plain.offsets.data)
-        yield f"{path}/offsets", offsets
-        yield from _leaves(plain.content[: int(offsets[-1])], f"{path}/item")
-    elif layout.is_option:
-        valid = np.asarray(layout.mask_as_bool(valid_when=True))
-        if not valid.all():
-            yield f"{path}/valid", valid
-        yield from _leaves(layout.project(), path if valid.all() else f"{path}/some")
-    elif layout.is_record:
-        for field in sorted(layout.fields):
-            yield from _leaves(layout[field], f"{path}.{field}")
-    elif layout.is_indexed:
-        yield from _leaves(layout.project(), path)
-    elif layout.is_numpy:
-        yield path, np.asarray(layout.data)
-    else:
-        raise DataError(f"{type(layout).__name__} has no content digest")
-
-
-def _of_value(value: JSON) -> Digest:
-    """Return the digest of a JSON value. Type-true: 1, 1.0, true and "1" are four different values."""
-    found = hashlib.sha256(b"fasthep-archive value 1\n")
+def of_value(value: JSON) -> Digest:
+    """Return the digest of a JSON value. Type-true: 1, 1.0, true and "1" are four values."""
+    found = hashlib.sha256(_VALUE)
     for token in _tokens(value):
         found.update(token)
     return Digest(found.hexdigest())
 
 
+def of_array(array: ak.Array) -> Digest:
+    """Return the digest of an awkward array: the same for its copies in memory, Parquet, a TTree and an RNTuple.
+
+    :raises DataError: if some of it has no such form (unions, objects).
+    """
+    import awkward as ak
+
+    packed = ak.to_packed(ak.Array(array)).layout
+    found = hashlib.sha256(_ARRAY)
+    found.update(f"{len(packed)}\n".encode())
+    for path, values in _leaves(packed, ()):
+        found.update(f"{json.dumps([*path, _type(values), values.size])}\n".encode())
+        for start in range(0, values.size, _STEP):
+            found.update(_canonical(values[start : start + _STEP]).data)
+    return Digest(found.hexdigest())
+
+
+def _leaves(layout: ak.contents.Content, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Array]]:
+    """Yield the path and the values of each buffer that means something."""
+    if layout.is_option:
+        valid = np.asarray(layout.mask_as_bool(valid_when=True))
+        if not valid.all():
+            yield (*path, "valid"), valid
+        yield from _leaves(layout.project(), path if valid.all() else (*path, "present"))
+    elif layout.is_indexed:
+        yield from _leaves(layout.project(), path)
+    elif layout.is_record:
+        yield (*path, "record"), np.zeros(0, np.bool_)
+        for field in sorted(layout.fields):
+            yield from _leaves(layout[field], (*path, "field", field))
+    elif layout.is_numpy and layout.data.ndim > 1:
+        yield from _leaves(layout.to_RegularArray(), path)
+    elif layout.is_list:
+        kind = "text" if layout.parameter("__array__") in {"string", "bytestring"} else "list"
+        plain = layout.to_ListOffsetArray64(True)
+        offsets = np.asarray(plain.offsets.data)
+        yield (*path, kind), offsets
+        yield from _leaves(plain.content[: int(offsets[-1])], (*path, "item"))
+    elif layout.is_numpy:
+        yield path, np.asarray(layout.data)
+    elif layout.is_unknown:
+        yield (*path, "nothing"), np.zeros(0, np.bool_)
+    else:
+        raise DataError(f"{type(layout).__name__} has no content digest")
+
+
+def _type(values: Array) -> str:
+    """Return what the values are, without byte order: ``b1``, ``i4``, ``f8``, ``M8[ns]`` ..."""
+    if values.dtype.kind not in "biufcmM" or values.dtype.itemsize > 16 or values.dtype.char in "gG":
+        raise DataError(f"values of type {values.dtype} have no content digest")  # long double differs by platform
+    return values.dtype.str[1:]
+
+
+def _canonical(values: Array) -> Array:
+    """Return the values contiguous and little-endian, with one pattern for NaN, which no operation preserves."""
+    plain = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    if plain.dtype.kind in "fc":
+        parts = plain.view(f"<f{plain.dtype.itemsize // (1 if plain.dtype.kind == 'f' else 2)}")
+        missing = np.isnan(parts)
+        if missing.any():
+            parts = np.where(missing, parts.dtype.type(np.nan), parts)
+        return parts
+    return plain.view(f"u{plain.dtype.itemsize}")
+
+
+def _without_writer(value: JSON) -> JSON:
+    if isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if key != "writer_info"}
+    return value
+
+
 def _tokens(value: JSON) -> Iterator[bytes]:
-    """Yield the value as text that no other value has."""
+    """Yield the value as bytes that no other value has."""
     if isinstance(value, str):
         encoded = value.encode("utf-8", "surrogatepass")
         yield b"s%d:" % len(encoded) + encoded
@@ -149,33 +160,15 @@ def _tokens(value: JSON) -> Iterator[bytes]:
             yield from _tokens(item)
 
 
-def _table(content: bytes, name: str) -> JSON:
-    """Return the cells of a CSV file, numbers as numbers."""
-    try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{name} is no CSV: {error}") from error
+def _table(content: bytes) -> JSON:
+    """Return the cells of a CSV file (RFC 4180; any line ends), numbers as numbers."""
+    rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
     return [[_cell(cell) for cell in row] for row in rows]
 
 
 def _cell(text: str) -> JSON:
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        return number if math.isfinite(number) else str(number)
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
+        return number
     return text
-
-
-def _depth(value: JSON) -> int:
-    """Return how deep a value is nested, without recursion."""
-    deepest, waiting = 0, [(value, 1)]
-    while waiting:
-        item, depth = waiting.pop()
-        deepest = max(deepest, depth)
-        if isinstance(item, Mapping):
-            waiting.extend((inner, depth + 1) for inner in item.values())
-        elif isinstance(item, Sequence) and not isinstance(item, str):
-            waiting.extend((inner, depth + 1) for inner in item)
-    return deepest

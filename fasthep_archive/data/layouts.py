@@ -135,7 +135,7 @@ def _filled(layout: Content, valid: NDArray[np.bool_]) -> Content:
 
 
 def checked(content: Array, name: str) -> Array:
-    """Return ``content``, which formulas promote to int64 if it is unsigned, if that is exact."""
+    """Return ``content`` itself; raise if it has a number that promotion to int64 would change."""
     if content.dtype == np.uint64 and len(content) and content.max() > np.iinfo(np.int64).max:
         raise DataError(
             f"branch {name!r} has the number {content.max()}, which is beyond int64",

@@ -73,6 +73,8 @@ class TreeSource(AbstractContextManager["TreeSource"]):
         names = list(columns)
         plain = {name: branch for name in names if (branch := self._plain(name, stop))}
         found = read(self._path, plain, start, stop)
+        for name, column in found.items():
+            checked(column.content, name)
         return {name: found[name] if name in found else self._through_uproot(name, start, stop) for name in names}
 
     def _plain(self, name: str, stop: int) -> Branch | None:

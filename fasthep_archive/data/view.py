@@ -1,28 +1,28 @@
-"""``data["stage"]``: the products of a finished run or of an opened bundle, by the stage that left them, read on demand.
+"""``data["stage"]``: the products of a finished run or of an opened bundle, by stage, read when they are asked for.
 
 ``data["DiMuonMass"]`` is a ``hist.Hist``, ``data["SelectDimuon"]`` a :class:`~fasthep_archive.data.products.Cutflow`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from fasthep_archive.data.products import Cutflow, Histogram, kind_of
+from fasthep_archive.data.products import Cutflow, Histogram, stored_as
 from fasthep_archive.errors import DataError, nearest
 
 if TYPE_CHECKING:
-    from hist import Hist
+    import hist
 
-Product: TypeAlias = "Hist[Any] | Cutflow"
+Shown: TypeAlias = "hist.Hist[Any] | Cutflow"
 
 
 class Reader(Protocol):
-    """Where outputs are: names below the outputs directory, and their bytes."""
+    """Where outputs are."""
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all outputs."""
+        """Return the names of all outputs: paths below the outputs directory, with ``/``."""
 
     def read(self, name: str) -> bytes:
         """Return the bytes of one."""
@@ -32,42 +32,43 @@ class UnknownStage(DataError, KeyError):
     """No stage of that name left a product."""
 
 
-_READERS: Mapping[str, Callable[[bytes], Product]] = {
-    "histogram": lambda content: Histogram.from_json(content).to_hist(),
-    "cutflow": Cutflow.from_json,
-}
-"""How each kind of output becomes what ``data["stage"]`` is; kinds that are copies of others (CSV) have none."""
+class Results(Mapping[str, Shown]):
+    """A read-only mapping from stage to product, in the order in which the outputs are listed."""
 
-
-class Results(Mapping[str, Product]):
-    """A read-only mapping from stage to product, in the order of the outputs."""
-
-    def __init__(self, reader: Reader):
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._names = {PurePosixPath(name).stem: name for name in reader.names() if kind_of(name) in _READERS}
+        forms = ((name, stored_as(name)) for name in reader.names())
+        self._outputs = {PurePosixPath(name).stem: (name, form.read) for name, form in forms if form and form.read}
 
-    def __getitem__(self, stage: str) -> Product:
-        """Return the product of ``stage``, read now."""
-        if stage not in self._names:
-            hint = nearest(stage, self._names) or f"stages with products: {', '.join(self._names)}"
-            raise UnknownStage(f"no product of a stage {stage!r}", hint=hint)
-        name = self._names[stage]
-        return _READERS[kind_of(name)](self._reader.read(name))
+    def __getitem__(self, stage: str) -> Shown:
+        """Return the product of ``stage``, read now.
+
+        :raises UnknownStage: if it left none; also a KeyError. :raises DataError: if the file is damaged.
+        """
+        if stage not in self._outputs:
+            known = f"stages with products: {', '.join(self._outputs)}" if self._outputs else None
+            raise UnknownStage(f"no stage {stage!r} left a product", hint=nearest(stage, self._outputs) or known)
+        name, read = self._outputs[stage]
+        product = read(self._reader.read(name))
+        return product.to_hist() if isinstance(product, Histogram) else product
+
+    def __contains__(self, stage: object) -> bool:
+        return stage in self._outputs
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._outputs)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._outputs)
 
     def __repr__(self) -> str:
-        return f"<products of {', '.join(self._names)}>"
+        return f"<products of {', '.join(self._outputs) or 'no stage'}>"
 
 
 class _Directory:
     """The outputs of a finished run."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def names(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def lower(
     types: Mapping[str, ColumnType],
     report: Callable[[Fault], None],
 ) -> tuple[Variant, Mapping[str, ColumnType]]:
-    """Return the lowered stages of ``source`` for files of ``dataset`` with branches of ``types``, and the types used."""
+    """Return the lowered stages of ``source`` for files of ``dataset`` and their branches, and the types used."""
     branches = _Branches(workflow, source, types, report)
     scalars: dict[str, bool | int | float] = {}
     constants = _constants(workflow, dataset, branches.builder, scalars)

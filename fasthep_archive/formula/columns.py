@@ -48,7 +48,7 @@ class Column:
 
     :ivar content: 1-d; float32/64, any integer, or bool, native byte order. For text: int64 positions in ``words``.
     :ivar offsets: none for flat columns, else int64 of length ``events + 1`` starting at 0.
-    :ivar valid: none when nothing is missing, else bool, parallel to ``content``; content at missing places is arbitrary.
+    :ivar valid: none when nothing is missing, else bool, parallel to ``content``, which is arbitrary where it is false.
     :ivar words: for text, the distinct texts in order of appearance.
     """
 

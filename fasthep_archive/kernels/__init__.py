@@ -1,0 +1,1 @@
+"""Formulas to one small program, programs to machine code; exact sums; bins."""

@@ -13,12 +13,11 @@ from types import ModuleType
 import numpy as np
 
 from fasthep_archive.errors import DataError
-from fasthep_archive.formula.columns import Array, Column, DType
+from fasthep_archive.formula.columns import Array, Column, ColumnType, DType
 from fasthep_archive.kernels import arithmetic, inputs
 from fasthep_archive.kernels import cache as kernel_cache
 from fasthep_archive.kernels.emit import Argument, Source, emit
 from fasthep_archive.kernels.inputs import Lists
-from fasthep_archive.kernels.instructions import Instruction
 from fasthep_archive.kernels.program import Program
 from fasthep_archive.kernels.rules import RANGES
 from fasthep_archive.kernels.schedule import Loop, Schedule, schedule
@@ -75,6 +74,17 @@ class _Step:
     group: int | None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Input:
+    """A column: its structure, and where the loops want its content and validity, if they do."""
+
+    name: str
+    expected: ColumnType
+    domain: int | None
+    content: int | None
+    valid: int | None
+
+
 class Kernel:
     """A compiled program. Calls share one set of buffers: a kernel belongs to one thread at a time."""
 
@@ -88,10 +98,10 @@ class Kernel:
         for argument in (a for source in sources for a in source.arguments):
             self._slots.setdefault(argument, len(self._slots))
         self._environment: list[object] = [None] * len(self._slots)
-        self._domains = _domains(plan.instructions)
+        self._inputs = tuple(map(self._input, program.columns, program.types))
         self._buffers: dict[int, Array] = {}
         for number in sorted(plan.stored):
-            self._allocate(number, 0)
+            self._allocate(number, 1)
         self._faults = np.empty(max((len(source.casts) for source in sources), default=0), np.int64)
         self._set(Argument("faults"), self._faults)
         self._steps = tuple(map(self._step, plan.loops, sources, functions))
@@ -122,6 +132,12 @@ class Kernel:
             self._run(step, lists, events, first_event)
         return tuple(self._output(content, valid, lists, events) for content, valid in self._plan.outputs)
 
+    def _input(self, name: str, expected: ColumnType) -> _Input:
+        instructions = self._plan.instructions
+        domain = next(i.domain for i in instructions if i.operation in {"column", "valid"} and i.detail == name)
+        slots = [self._slots.get(Argument(kind, name)) for kind in ("column", "valid")]
+        return _Input(name=name, expected=expected, domain=domain, content=slots[0], valid=slots[1])
+
     def _set(self, argument: Argument, value: object) -> None:
         slot = self._slots.get(argument)
         if slot is not None:
@@ -137,19 +153,22 @@ class Kernel:
     def _load(self, columns: Mapping[str, Column], events: int, first_event: int) -> dict[int, Lists]:
         """Check the columns and hand them to the loops; return the structures, by group."""
         found: dict[int, Lists] = {}
-        for name, expected in zip(self._program.columns, self._program.types, strict=True):
+        for taken in self._inputs:
+            name, expected = taken.name, taken.expected
             if name not in columns:
                 raise DataError(f"column {name!r} is missing")
             column = columns[name]
             size = inputs.size(name, column, expected, events)
-            domain = self._domains[name]
-            if domain is not None:
-                if domain not in found:
-                    found[domain] = inputs.lists(name, column, events)
-                if found[domain].size != size:
-                    raise DataError(f"columns {found[domain].name!r} and {name!r} have different numbers of values")
-            self._set(Argument("column", name), inputs.content(name, column, expected))
-            self._set(Argument("valid", name), inputs.validity(name, column, expected))
+            if taken.domain is not None:
+                if taken.domain not in found:
+                    found[taken.domain] = inputs.lists(name, column, events)
+                if (known := found[taken.domain]).size != size:
+                    raise DataError(f"columns {known.name!r} and {name!r} have different numbers of values")
+            if taken.content is not None:
+                self._environment[taken.content] = inputs.content(name, column, expected)
+            valid = inputs.validity(name, column, expected)
+            if taken.valid is not None:
+                self._environment[taken.valid] = valid
         for first, second in self._plan.checks:
             inputs.same(found[first], found[second], first_event)
         lists: dict[int, Lists] = {}
@@ -170,16 +189,22 @@ class Kernel:
             self._set(Argument("offsets", number=group), shape.offsets)
             self._set(Argument("size", number=group), shape.size)
 
+    def _source(self, structure: int) -> int:
+        """Return the group that a structure was selected from or lengthened."""
+        source = self._plan.group(self._plan.instructions[structure].arguments[0])
+        assert source is not None, "structures are made from others"
+        return source
+
     def _reserve(self, lists: Mapping[int, Lists], events: int) -> None:
         """Make the buffers long enough for whatever the loops may find."""
         most: dict[int | None, int] = {None: events + 1, **{group: shape.size for group, shape in lists.items()}}
         for domain, group in self._plan.groups.items():
             if group not in most:
-                made = self._plan.instructions[domain]
-                source = self._plan.group(made.arguments[0])
-                most[group] = most[source] + (int(made.detail) * events if made.detail else 0)
+                detail = self._plan.instructions[domain].detail
+                most[group] = most[self._source(domain)] + (int(detail) * events if detail else 0)
         for number, buffer in self._buffers.items():
-            needed = most[self._plan.group_of(number)]
+            selects = self._plan.instructions[number].operation == "select"
+            needed = most[self._source(number)] + 1 if selects else most[self._plan.group_of(number)]
             if needed > len(buffer):
                 self._allocate(number, max(needed, len(buffer) * 5 // 4))
 
@@ -194,17 +219,26 @@ class Kernel:
         self._faults.fill(-1)
         step.function(*step.arguments(self._environment))
         for number in step.made:
-            offsets = inputs.read_only(self._buffers[number][: events + 1])
-            self._shape(lists, self._plan.groups[number], Lists("", offsets, int(offsets[-1])))
+            if self._plan.instructions[number].operation == "select":
+                shape = Lists("", None, int(self._buffers[number][lists[self._source(number)].size]))
+            else:
+                offsets = inputs.read_only(self._buffers[number][: events + 1])
+                shape = Lists("", offsets, int(offsets[-1]))
+            self._shape(lists, self._plan.groups[number], shape)
         if step.casts and self._faults.max() >= 0:
             raise self._misfit(step, lists, first_event)
+
+    def _offsets(self, lists: Mapping[int, Lists], group: int) -> Array:
+        """Return the offsets of a structure; a selection has running counts, to be looked up where the events begin."""
+        offsets = lists[group].offsets
+        return self._buffers[group][self._offsets(lists, self._source(group))] if offsets is None else offsets
 
     def _misfit(self, step: _Step, lists: Mapping[int, Lists], first_event: int) -> DataError:
         """Return the error for the first cast that met a value that does not fit."""
         which = int((self._faults >= 0).argmax())
         event = int(self._faults[which])
         if step.group is not None:
-            event = int(np.searchsorted(lists[step.group].offsets, event, side="right")) - 1
+            event = int(np.searchsorted(self._offsets(lists, step.group), event, side="right")) - 1
         dtype = self._plan.instructions[step.casts[which]].detail
         low, high = RANGES[dtype]
         label = self._labels.get(step.casts[which]) or "a cast"
@@ -219,11 +253,6 @@ class Kernel:
         size = events if group is None else lists[group].size
         return Column(
             self._buffers[content][:size],
-            None if group is None else lists[group].offsets,
+            None if group is None else self._offsets(lists, group),
             None if valid is None else self._buffers[valid][:size],
         )
-
-
-def _domains(instructions: Sequence[Instruction]) -> Mapping[str, int | None]:
-    """Return the structure of each column."""
-    return {i.detail: i.domain for i in instructions if i.operation in {"column", "valid"}}

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import DType
+from fasthep_archive.kernels.guards import Block, guarded, users
 from fasthep_archive.kernels.instructions import Instruction, literal
 from fasthep_archive.kernels.rules import RANGES
 from fasthep_archive.kernels.schedule import Loop, Schedule, role, values
@@ -69,14 +70,13 @@ def emit(schedule: Schedule, loop: Loop) -> Source:
 
 @dataclass(slots=True)
 class _Shape:
-    """A list structure that a loop makes: where it continues, and what it stores where."""
+    """A list structure that a loop makes: the counter of its values, what is stored there, and in lists too short."""
 
     counter: str
-    mask: str = ""
     stores: list[str] = field(default_factory=list)
     filled: list[str] = field(default_factory=list)
-    """Statements that fill up a list that was too short; ``p`` counts through the rest."""
-    offsets: str = ""
+    made: str = ""
+    """Where the structure itself is stored, if this loop does it."""
 
 
 class _Writer:
@@ -91,6 +91,7 @@ class _Writer:
         self._names: dict[int, str] = {}
         self._shapes: dict[int, _Shape] = {}
         self._casts: list[int] = []
+        self._users = users(schedule.instructions, loop)
         self._locals = 0
         self.start: list[str] = []
         """Before all events."""
@@ -100,6 +101,10 @@ class _Writer:
         """For each value, or for each event in a loop over events."""
         self.tail: list[str] = []
         """For each event, after its values."""
+        self.end: list[str] = []
+        """After all events."""
+        self._lines = self.body
+        """Where computation goes: the body, or a block in it."""
 
     def source(self) -> Source:
         """Return the loop."""
@@ -109,10 +114,10 @@ class _Writer:
             else Argument("size", number=self._loop.group)
         )
         count = self._argument(over)
-        for number in self._loop.body:
-            self._write(number)
+        self._write_items(guarded(self._schedule, self._loop))
         for domain, shape in self._shapes.items():
-            self._finish(domain, shape)
+            selects = self._instruction(domain).operation == "select"
+            (self._finish_selection if selects else self._finish_padding)(domain, shape)
         lines = [*self.start, f"for i in range({count}):"]
         if self._nested:
             start, stop = self._bounds(self._loop.group)
@@ -120,6 +125,7 @@ class _Writer:
             lines += _indented([*self.head, *inner, *self.tail])
         else:
             lines += _indented(self.body)
+        lines += self.end
         names = ", ".join(self._arguments.values())
         text = "\n".join([f"def loop({names}):", *_indented(lines)]) + "\n"
         return Source(text, tuple(self._arguments), tuple(self._casts))
@@ -142,10 +148,14 @@ class _Writer:
         return self._schedule.instructions[number]
 
     def _bounds(self, group: int | None) -> tuple[str, str]:
-        """Return the names of where the event's values begin and end, in a loop over events."""
+        """Return expressions for where the event's values begin and end; those of a selection as it counts."""
         assert group is not None, "events have no bounds"
-        offsets = self._argument(Argument("offsets", number=group))
-        return f"{offsets}[i]", f"{offsets}[i + 1]"
+        if self._instruction(group).operation != "select":
+            offsets = self._argument(Argument("offsets", number=group))
+            return f"{offsets}[i]", f"{offsets}[i + 1]"
+        counts = self._argument(Argument("buffer", number=group))
+        start, stop = self._bounds(self._schedule.group(self._instruction(group).arguments[0]))
+        return f"{counts}[uint64({start})]", f"{counts}[uint64({stop})]"
 
     # Values
 
@@ -179,6 +189,22 @@ class _Writer:
 
     # Statements
 
+    def _write_items(self, items: Sequence[int | Block]) -> None:
+        """Write instructions and blocks; what a block computes is 0 elsewhere, and nobody looks at it there."""
+        for item in items:
+            if not isinstance(item, Block):
+                self._write(item)
+                continue
+            outer, self._lines = self._lines, []
+            condition = self._value(item.condition)
+            self._write_items(item.items)
+            inside = set(item.numbers())
+            for number in sorted(inside):
+                if not inside.issuperset(self._users[number]):
+                    outer.append(f"{self._names[number]} = {ZERO[self._instruction(number).dtype]}")
+            outer += [f"if {condition if item.side else f'not {condition}'}:", *_indented(self._lines)]
+            self._lines = outer
+
     def _write(self, number: int) -> None:
         instruction = self._instruction(number)
         match role(instruction):
@@ -191,8 +217,8 @@ class _Writer:
             case _:
                 name = self._local()
                 self._names[number] = name
-                self.body.append(f"{name} = {self._expression(instruction)}")
-                self._store(number, name, self.body, self._index)
+                self._lines.append(f"{name} = {self._expression(instruction)}")
+                self._store(number, name, self._lines, self._index)
 
     def _expression(self, instruction: Instruction) -> str:
         """Return the expression of an instruction that gives one value."""
@@ -204,8 +230,10 @@ class _Writer:
             return f"position({self._value(instruction.arguments[0])}, {start}, {stop})"
         if instruction.operation == "at":
             position = self._value(instruction.arguments[1])
-            found = self._stored(instruction.arguments[0], f"uint64({position})")
-            return f"{found} if {position} >= 0 else {ZERO[instruction.dtype]}"
+            # read first and choose then: every array has a first value, and a branch would often be mispredicted
+            found = self._stored(instruction.arguments[0], f"uint64(max({position}, 0))")
+            self._lines.append(f"{(name := self._local())} = {found}")
+            return f"{name} if {position} >= 0 else {ZERO[instruction.dtype]}"
         arguments = values(instruction)
         template = _spelled(NUMBA, instruction.operation, self._instruction(arguments[-1]).dtype)
         return template.format(*map(self._value, arguments))
@@ -220,7 +248,7 @@ class _Writer:
             self.head.append(f"{names['b']} = {reducer.second}")
         first, *rest = (line.format(**names) for line in reducer.update)
         update = [first, *_indented(rest)]
-        self.body += [f"if {self._value(mask[0])}:", *_indented(update)] if mask else update
+        self._lines += [f"if {self._value(mask[0])}:", *_indented(update)] if mask else update
         self._store(number, names["a"], self.tail, "i")
 
     def _cast(self, number: int, instruction: Instruction) -> None:
@@ -230,26 +258,26 @@ class _Writer:
         fits, name = self._local("f"), self._local()
         if self._instruction(instruction.arguments[0]).dtype == "float64":
             whole = self._local()
-            self.body += [
+            self._lines += [
                 f"{whole} = np.trunc({value})",
                 f"{fits} = {whole} >= {float(low)} and {whole} < {float(high + 1)}",
             ]
-            self.body.append(f"{name} = int64({whole}) if {fits} else 0")
+            self._lines.append(f"{name} = int64({whole}) if {fits} else 0")
         else:
-            self.body += [f"{fits} = {value} >= {low} and {value} <= {high}", f"{name} = {value} if {fits} else 0"]
+            self._lines += [f"{fits} = {value} >= {low} and {value} <= {high}", f"{name} = {value} if {fits} else 0"]
         checked = f"{self._value(instruction.arguments[1])} and " if len(instruction.arguments) > 1 else ""
         fault = f"{self._argument(Argument('faults'))}[{len(self._casts)}]"
-        self.body += [f"if {checked}not {fits} and {fault} < 0:", f"    {fault} = {self._index}"]
+        self._lines += [f"if {checked}not {fits} and {fault} < 0:", f"    {fault} = {self._index}"]
         self._casts.append(number)
         self._names[number] = name
-        self._store(number, name, self.body, self._index)
+        self._store(number, name, self._lines, self._index)
 
     # Structures
 
     def _reshape(self, number: int, instruction: Instruction) -> None:
         """Note what a list structure is made of; it is written at the end of the loop."""
         if instruction.operation in {"select", "lengthen"}:
-            self._shape(number).offsets = self._argument(Argument("out", number=number))
+            self._shape(number).made = self._argument(Argument("out", number=number))
             return
         assert instruction.domain is not None, "reshaped values are jagged"
         shape = self._shape(instruction.domain)
@@ -264,30 +292,35 @@ class _Writer:
 
     def _shape(self, domain: int) -> _Shape:
         if domain not in self._shapes:
-            shape = self._shapes[domain] = _Shape(self._local("k"))
-            self.start.append(f"{shape.counter} = 0")
-            instruction = self._instruction(domain)
-            if instruction.operation == "select":
-                shape.mask = self._value(instruction.arguments[0])
+            self._shapes[domain] = _Shape(self._local("k"))
+            self.start.append(f"{self._shapes[domain].counter} = 0")
         return self._shapes[domain]
 
-    def _finish(self, domain: int, shape: _Shape) -> None:
-        """Write how a structure grows with each value and each event."""
+    def _finish_selection(self, domain: int, shape: _Shape) -> None:
+        """Write how selected values are stored one after the other, and how many there were before each value.
+
+        A value is stored in any case, and kept if the counter goes on: a branch would often be mispredicted.
+        """
+        mask = self._value(self._instruction(domain).arguments[0])
+        if shape.made:
+            self.body.append(f"{shape.made}[{self._index}] = {shape.counter}")
+            size = self._argument(Argument("size", number=self._loop.group or 0))
+            self.end.append(f"{shape.made}[{size}] = {shape.counter}")
+        self.body += [*shape.stores, f"{shape.counter} += int64({mask})"]
+
+    def _finish_padding(self, domain: int, shape: _Shape) -> None:
+        """Write how lists that are too short are filled up, and too long ones are cut if they have a fixed length."""
         instruction = self._instruction(domain)
-        if shape.mask:
-            self.body += [f"if {shape.mask}:", *_indented([*shape.stores, f"{shape.counter} += 1"])]
-        else:
-            start, stop = self._bounds(self._loop.group)
-            size = instruction.detail
-            clipped = instruction.operation == "fixed"
-            fits = [f"if j - {start} < {size}:", *_indented(shape.stores)] if clipped else shape.stores
-            self.body += fits if shape.stores else []
-            rest = [f"for p in range({stop} - {start}, {size}):", *_indented(shape.filled)]
-            self.tail += rest if shape.filled else []
-            self.tail.append(f"{shape.counter} += {size if clipped else f'max({stop} - {start}, {size})'}")
-        if shape.offsets:
-            self.start.append(f"{shape.offsets}[0] = 0")
-            self.tail.append(f"{shape.offsets}[i + 1] = {shape.counter}")
+        start, stop = self._bounds(self._loop.group)
+        size = instruction.detail
+        clipped = instruction.operation == "fixed"
+        if shape.stores:
+            self.body += [f"if j - {start} < {size}:", *_indented(shape.stores)] if clipped else shape.stores
+            self.tail += [f"for p in range({stop} - {start}, {size}):", *_indented(shape.filled)]
+        self.tail.append(f"{shape.counter} += {size if clipped else f'max({stop} - {start}, {size})'}")
+        if shape.made:
+            self.start.append(f"{shape.made}[0] = 0")
+            self.tail.append(f"{shape.made}[i + 1] = {shape.counter}")
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

@@ -22,17 +22,18 @@ _KINDS: Mapping[DType, str] = {"float64": "fiub", "int64": "iub", "bool": "b", "
 class Lists:
     """The list structure of some columns in one block.
 
-    :ivar name: the column that the offsets are from.
+    :ivar name: the column that the offsets are from, for messages.
+    :ivar offsets: none if they have not been computed.
     :ivar size: number of values.
     """
 
     name: str
-    offsets: NDArray[np.int64]
+    offsets: NDArray[np.int64] | None
     size: int
 
 
 def content(name: str, column: Column, expected: ColumnType) -> Array:
-    """Return the column's values as loops take them: contiguous, aligned, read-only.
+    """Return the column's values as loops take them: contiguous, aligned, read-only, and at least one.
 
     :raises DataError: if the values are not of the expected type, or don't fit it.
     """
@@ -41,7 +42,7 @@ def content(name: str, column: Column, expected: ColumnType) -> Array:
         raise DataError(f"column {name!r} has values of {values.dtype}, and {expected.dtype} was expected")
     if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
         raise DataError(f"column {name!r} has unsigned values of 2**63 and above, which no int64 can hold")
-    return read_only(values)
+    return read_only(values if values.size else np.zeros(1, values.dtype))
 
 
 def validity(name: str, column: Column, expected: ColumnType) -> Array | None:
@@ -53,7 +54,7 @@ def validity(name: str, column: Column, expected: ColumnType) -> Array | None:
     if valid is not None and (valid.dtype != np.bool_ or valid.shape != column.content.shape):
         raise DataError(f"column {name!r} does not say for each of its values whether it is missing")
     if expected.optional:
-        return read_only(np.ones(column.content.size, np.bool_) if valid is None else valid)
+        return read_only(np.ones(max(column.content.size, 1), np.bool_) if valid is None or not valid.size else valid)
     if valid is not None and not valid.all():
         raise DataError(f"column {name!r} has missing values, and none were expected")
     return None
@@ -91,12 +92,12 @@ def same(first: Lists, second: Lists, first_event: int) -> None:
 
     :raises DataError: naming both columns and the first event where they differ; ``first_event`` is the block's.
     """
-    if first.offsets is second.offsets:
-        return
-    differs = first.offsets != second.offsets
-    if differs.any():
-        event = int(differs.argmax()) - 1
-        counts = [int(lists.offsets[event + 1] - lists.offsets[event]) for lists in (first, second)]
+    one, other = first.offsets, second.offsets
+    assert one is not None, "columns have offsets"
+    assert other is not None, "columns have offsets"
+    if one is not other and not np.array_equal(one, other):
+        event = int((one != other).argmax()) - 1
+        counts = [int(offsets[event + 1] - offsets[event]) for offsets in (one, other)]
         raise DataError(
             f"columns {first.name!r} and {second.name!r} have {counts[0]} and {counts[1]} values in event "
             f"{first_event + event}, so they can't be combined value by value",

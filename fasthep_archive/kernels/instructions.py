@@ -27,7 +27,7 @@ structure can be taken from.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -115,6 +115,9 @@ class Instructions:
 
     def __getitem__(self, number: int) -> Instruction:
         return self._list[number]
+
+    def __iter__(self) -> Iterator[Instruction]:
+        return iter(self._list)
 
     def add(self, instruction: Instruction) -> int:
         """Return the number of ``instruction``, which is new or known."""
@@ -213,7 +216,7 @@ class Instructions:
         columns = [found for found in self._origins(number) if self.domain(found) == domain]
         return self._list[(columns or [*self._origins(number), number])[0]].detail
 
-    def _origins(self, number: int) -> Iterable[int]:
+    def _origins(self, number: int) -> Iterator[int]:
         """Yield the columns that a value is computed from, depth first."""
         waiting, seen = [number], {number}
         while waiting:

@@ -1,20 +1,24 @@
 """Which instructions run together: a program cut into loops.
 
-A loop runs over the events, or over the lists of one structure. Instructions of the same loop hand values on without
-storing them; what another loop or the caller needs is stored. The levels of the loops follow from the instructions'
-dependencies alone, so that equal programs are cut in the same way.
+A loop runs over the events, or over the values of one list structure. Instructions of the same loop hand values on
+without storing them; what another loop or the caller needs is stored. The levels of the loops follow from the
+instructions' dependencies alone, so that equal programs are cut in the same way.
+
+Lists are short, and a loop over the values of each event is mispredicted at almost every end of a list (12 against 4 ns
+an event for a selection of muons). So what can be done over all values in one go is done so: a selection is a running
+count, and counting selected values is taking differences of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
 from typing import Literal
 
 from fasthep_archive.formula.functions import FUNCTIONS
-from fasthep_archive.kernels.instructions import LEAVES, STRUCTURES, Instruction, unproven
+from fasthep_archive.kernels.instructions import LEAVES, STRUCTURES, Instruction, Instructions, unproven
 from fasthep_archive.kernels.program import Program
 
 LONGEST = 150
@@ -54,7 +58,7 @@ class Loop:
 class Schedule:
     """A program cut into loops.
 
-    :ivar instructions: the program's, and one ``copy`` for each output that computes nothing.
+    :ivar instructions: the program's, in terms of running counts, and a ``copy`` for each output that computes nothing.
     :ivar outputs: content and validity of each output, computed and stored by some loop.
     :ivar groups: for each structure the one that stands for all those that are equal to it.
     :ivar checks: pairs of columns' structures that must prove equal at run time.
@@ -81,7 +85,7 @@ class Schedule:
 
 def schedule(program: Program) -> Schedule:
     """Return ``program`` cut into loops, in the order in which they run."""
-    instructions, outputs = _with_copies(program)
+    instructions, outputs = _lowered(program)
     groups, checks = _grouped(instructions)
     needed = frozenset(number for output in outputs for number in output if number is not None)
     graph = _Graph(instructions, groups, needed)
@@ -112,22 +116,50 @@ def domain_of(instructions: Sequence[Instruction], number: int) -> int | None:
     return number if instruction.operation in STRUCTURES else instruction.domain
 
 
-def _with_copies(program: Program) -> tuple[tuple[Instruction, ...], tuple[tuple[int, int | None], ...]]:
-    """Return the instructions, extended so that every output is computed by one, and the outputs."""
-    instructions = list(program.instructions)
-    copies: dict[int, int] = {}
+def _lowered(program: Program) -> tuple[tuple[Instruction, ...], tuple[tuple[int, int | None], ...]]:
+    """Return the instructions, with counts as lengths of selections and every output computed by one; the outputs."""
+    store = Instructions()
+    new: list[int] = []
+    for old in program.instructions:
+        arguments = tuple(new[argument] for argument in old.arguments)
+        instruction = replace(old, arguments=arguments, domain=None if old.domain is None else new[old.domain])
+        new.append(_COUNTS.get(old.operation, Instructions.add)(store, instruction))
 
     def computed(number: int) -> int:
-        leaf = instructions[number]
-        if role(leaf) != "leaf":
-            return number
-        if number not in copies:
-            copies[number] = len(instructions)
-            instructions.append(Instruction("copy", leaf.dtype, (number,), domain=leaf.domain))
-        return copies[number]
+        leaf = store[number]
+        copy = Instruction("copy", leaf.dtype, (number,), domain=leaf.domain)
+        return store.add(copy) if role(leaf) == "leaf" else number
 
-    outputs = tuple((computed(o.content), None if o.valid is None else computed(o.valid)) for o in program.outputs)
-    return tuple(instructions), outputs
+    outputs = tuple(
+        (computed(new[output.content]), None if output.valid is None else computed(new[output.valid]))
+        for output in program.outputs
+    )
+    return tuple(store), outputs
+
+
+def _selected(store: Instructions, mask: int, within: Sequence[int]) -> int:
+    """Return how many values of each event are true in ``mask`` and ``within``."""
+    chosen = store.element("and", [mask, *within], "bool") if within else mask
+    return store.add(Instruction("length", "int64", (store.add(Instruction("select", "int64", (chosen,))),)))
+
+
+def _count(store: Instructions, instruction: Instruction) -> int:
+    mask, *within = instruction.arguments
+    return _selected(store, mask, within)
+
+
+def _any(store: Instructions, instruction: Instruction) -> int:
+    return store.element("greater", [_count(store, instruction), store.constant(0)], "bool")
+
+
+def _all(store: Instructions, instruction: Instruction) -> int:
+    mask, *within = instruction.arguments
+    failing = _selected(store, store.element("not", [mask], "bool"), within)
+    return store.element("equal", [failing, store.constant(0)], "bool")
+
+
+_COUNTS: Mapping[str, Callable[[Instructions, Instruction], int]] = {"count_nonzero": _count, "any": _any, "all": _all}
+"""Reducers that are differences of running counts."""
 
 
 def _grouped(instructions: Sequence[Instruction]) -> tuple[Mapping[int, int], tuple[tuple[int, int], ...]]:
@@ -243,7 +275,7 @@ class _Graph:
     def _per_event(self, number: int) -> bool:
         """Return whether an instruction over lists has to know where events begin."""
         instruction = self._instructions[number]
-        if role(instruction) != "element":
+        if role(instruction) == "reduce" or instruction.operation in {"lengthen", "padded"}:
             return True
         known = {"constant", "scalar"}
         arguments = [self._instructions[argument] for argument in values(instruction)]

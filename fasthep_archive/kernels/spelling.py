@@ -104,6 +104,15 @@ NUMBA: Mapping[str, Mapping[DType, str]] = MappingProxyType(
 """Operations value by value."""
 
 
+CALLS: frozenset[tuple[str, DType]] = frozenset(
+    (operation, "float64")
+    for operation, spellings in NUMBA.items()
+    if operation != "sqrt" and spellings.get("float64", "").startswith(("math.", "np."))
+    if operation not in {"floor", "ceil", "trunc", "round"}
+)
+"""Operations, with the type of their result, that cost a call of a function: ten times an addition, or more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reducer:
     """How a list becomes one value: ``{a}`` is the result so far, ``{b}`` what else must be remembered.
@@ -132,16 +141,14 @@ REDUCERS: Mapping[str, Mapping[DType, Reducer]] = MappingProxyType(
     {
         "sum": {"int64": Reducer("0", ("{a} = {a} + {x}",)), "float64": Reducer("0.0", ("{a} = {a} + {x}",))},
         "prod": {"int64": Reducer("1", ("{a} = {a} * {x}",)), "float64": Reducer("1.0", ("{a} = {a} * {x}",))},
-        "any": {"bool": Reducer("False", ("{a} = {a} | {x}",))},
-        "all": {"bool": Reducer("True", ("{a} = {a} & {x}",))},
-        "count_nonzero": {"bool": Reducer("0", ("{a} = {a} + int64({x})",))},
         "min": {"int64": _extreme(">=", "0"), "float64": _extreme(">=", "0.0")},
         "max": {"int64": _extreme("<=", "0"), "float64": _extreme("<=", "0.0")},
         "argmin": {"int64": _place(">=", "0"), "float64": _place(">=", "0.0")},
         "argmax": {"int64": _place("<=", "0"), "float64": _place("<=", "0.0")},
     }
 )
-"""Operations that make one value of a list, by the type of the list's values."""
+"""Operations that make one value of a list, by the type of the list's values. Counts are not here: the schedule has
+turned them into something faster (:mod:`fasthep_archive.kernels.schedule`)."""
 
 ZERO: Mapping[DType, str] = MappingProxyType({"float64": "0.0", "int64": "0", "bool": "False"})
 """What stands where there is no value."""

@@ -125,10 +125,14 @@ def _related(works: Sequence[Related]) -> Markup:
     if not works:
         return NOTHING
     items = [
-        element("li", escaped(f"{_words(work.relation).capitalize()} "), link(work.identifier, identifiers.work(work.identifier)))
+        element("li", element("b", escaped(_words(work.relation).capitalize())), _work(work.identifier))
         for work in works
     ]
     return element("ul", *items, class_="facts")
+
+
+def _work(identifier: str) -> Markup:
+    return link(identifier, identifiers.work(identifier))
 
 
 def _contents(*, pictures: bool, files: bool) -> Markup:

@@ -62,7 +62,7 @@ _CHARACTERS: Mapping[str, str] = {
 
 _TOKEN = re.compile(r"\\[A-Za-z]+\s*|\\.|\s+|.", re.DOTALL)
 _DEEPEST = 12
-"""Braces inside braces beyond this depth are left out of account: their letters stay."""
+"""Braces and commands inside each other beyond this depth are left out of account: the letters stay."""
 
 _SMALLER = 0.72
 _DOWN: Mapping[int, float] = {-1: 0.26, 0: 0.0, 1: -0.38}
@@ -166,7 +166,12 @@ class _Reader:
         """Return what the command before applies to: the next thing that is not a space."""
         while self.more and self._tokens[self._next].isspace():
             self._next += 1
-        return self.take(spaces=spaces) if self.more else []
+        if not self.more or self._depth == _DEEPEST:
+            return []
+        self._depth += 1
+        found = self.take(spaces=spaces)
+        self._depth -= 1
+        return found
 
     def _group(self, *, spaces: bool) -> list[Run]:
         self._depth += 1

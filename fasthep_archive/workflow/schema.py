@@ -186,7 +186,7 @@ def _not_allowed(violation: _Violation) -> Iterator[Problem]:
     if isinstance(value, str) and any(fnmatchcase(value, pattern) for pattern in patterns):
         yield _later(violation.path, f"{noun} {value!r}", key=False)
         return
-    allowed = [str(item) for item in cast("Sequence[JSON]", violation.argument) if item is not None]
+    allowed = list(dict.fromkeys(str(item) for item in cast("Sequence[JSON]", violation.argument) if item is not None))
     hint = nearest(value, allowed) if isinstance(value, str) else None
     if noun and isinstance(value, str):
         known = violation.hint or f"known are {', '.join(allowed)}"
