@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 
 from fasthep_archive.context import Context
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import ArchiveError, TaskError
 from fasthep_archive.execution.plan import Merge, Pass, Plan
-from fasthep_archive.execution.scheduler import Failed, Task, execute, interruptible, process_pool
+from fasthep_archive.execution.scheduler import LOST_WORKERS, Failed, Task, execute, interruptible, process_pool
 from fasthep_archive.execution.store import Store
 from fasthep_archive.execution.worker import Done, MergeTask, PassTask, decoded, warm
 from fasthep_archive.operations.protocol import Output
@@ -38,7 +39,7 @@ class StageFailure:
             why = self.error.message
         else:
             why = f"{type(self.error).__name__}: {self.error}" if self.error else "a task before it failed"
-        return f"stage {self.stage} failed{place}: {why}"
+        return f"{'stages' if ', ' in self.stage else 'stage'} {self.stage} failed{place}: {why}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,6 +159,16 @@ def _record(plan: Plan, finished: Mapping[str, Done]) -> Iterator[TaskDone]:
         yield TaskDone(name=name, stages=(merge.stage,), done=finished.get(name))
 
 
+def _lost(error: BaseException | None) -> BaseException | None:
+    """Return the error of a task whose worker was lost in words that help; any other error as it is."""
+    if not isinstance(error, BrokenExecutor):
+        return error
+    return TaskError(
+        f"its worker process died {LOST_WORKERS} times: it was killed, ran out of memory, or crashed",
+        hint="with -j 1 and a smaller --chunk a run needs less memory; if that does not help, please report it",
+    )
+
+
 def _failures(plan: Plan, finished: Mapping[str, Done], failed: Mapping[str, Failed]) -> Iterator[StageFailure]:
     """Yield what failed: stages in passes first, then lost passes, then merges that failed by themselves."""
     reported = set()
@@ -165,7 +176,9 @@ def _failures(plan: Plan, finished: Mapping[str, Done], failed: Mapping[str, Fai
         name, place = _pass_name(step), str(step.partition)
         errors: Mapping[str, BaseException | None] = finished[name].failures if name in finished else {}
         if name in failed:
-            errors = dict.fromkeys(step.parts, failed[name].error)
+            stages = ", ".join(step.parts)
+            reported.update(step.parts)
+            yield StageFailure(stage=stages, partition=place, error=_lost(failed[name].error))
         for stage, error in errors.items():
             reported.add(stage)
             yield StageFailure(stage=stage, partition=place, error=error)
