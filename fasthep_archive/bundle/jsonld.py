@@ -6,7 +6,6 @@ reference/rocrate.md, section 3, says why. Ids and times are ours, so the same g
 
 from __future__ import annotations
 
-import inspect
 import json
 import uuid
 from collections.abc import Iterable
@@ -93,9 +92,7 @@ class Graph:
         from rocrate.model.data_entity import DataEntity
         from rocrate.rocrate import ROCrate
 
-        # Before 0.15 ro-crate-py knew version 1.1 alone and took no argument for it; since then the default moves.
-        chosen = {"version": SPECIFICATION} if "version" in inspect.signature(ROCrate).parameters else {}
-        crate = ROCrate(**chosen)
+        crate = ROCrate(version=SPECIFICATION)
         crate.metadata.extra_contexts.append(_RUN_CONTEXT)
         crate.metadata.extra_terms.update(_BORROWED | self._terms)
         present = {DESCRIPTOR: crate.metadata, ROOT: crate.root_dataset}

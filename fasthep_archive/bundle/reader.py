@@ -15,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
-from fasthep_archive.bundle import form, source, verifier
+from fasthep_archive.bundle import form, layout, source, verifier
 from fasthep_archive.bundle.identity import Summary, read_summary
 from fasthep_archive.bundle.strictjson import strict_json
 from fasthep_archive.context import NoProgress, Progress
+from fasthep_archive.data.view import Results
 from fasthep_archive.digest import JSON, Digest, of_bytes
 from fasthep_archive.errors import BundleError, UsageError, nearest
 
@@ -105,6 +106,11 @@ class Bundle:
     def referenced(self) -> tuple[str, ...]:
         """Return the names of the files that belong to the bundle without being in it."""
         return self.verification.referenced
+
+    @property
+    def data(self) -> Results:
+        """Return the products by stage, each read and verified when it is asked for: ``data["DiMuonMass"]``."""
+        return Results(_Outputs(self))
 
     def names(self, folder: str = "") -> tuple[str, ...]:
         """Return the names of all members, or of those below ``folder``, in the order of the container."""
@@ -203,6 +209,19 @@ class Bundle:
             away = "is referenced by the bundle, not included" if name in self.referenced else "is not in the bundle"
             raise BundleError(f"{name} {away} {self.path}", hint=nearest(name, self._package.members))
         return member
+
+
+class _Outputs:
+    """The outputs that a bundle includes, by their names below ``data/outputs/``."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(item.name for item in self._bundle.summary.outputs if item.included)
+
+    def read(self, name: str) -> bytes:
+        return self._bundle.read(layout.output(name))
 
 
 def _make_parents(directory: Path, name: str) -> None:
