@@ -209,6 +209,7 @@ def replay(
     """
     context = _context(cache, workers, progress)
     with open_bundle(bundle, payload=True, progress=context.progress) as opened:
+        context.progress.close()
         if not consent(opened):
             raise BundleError("nothing was run: you did not agree to run this bundle", hint="say --yes if you trust it")
         target = _claimed(Path(directory))
@@ -298,26 +299,26 @@ def _checked(document: Document, context: Context, digests: Digests, chunk: int 
 def _carry_out(checked: Checked, only: Sequence[str], store: Store, directory: Path, context: Context) -> Ran:
     """Run the plan, write its products and the record below ``directory``, and raise what failed."""
     from fasthep_archive.environment.snapshot import take
-    from fasthep_archive.execution.record import make_record, write_outputs, write_record
+    from fasthep_archive.execution.record import make_record, write_run
     from fasthep_archive.execution.run import run_plan
 
     begun = time.perf_counter()
+    environment = take(os.environ)
     plan = _only(checked.plan, only)
     kinds = {source.id: source.kind for source in checked.workflow.sources}
     results = run_plan(plan, kinds, store, context)
-    write_outputs(directory, results)
-    results.raise_failures()
     record = make_record(
         checked.workflow,
         plan,
         results,
-        take(os.environ),
+        environment,
         context,
         version=__version__,
         ended=datetime.now(UTC).replace(microsecond=0) if context.measured else context.now,
         seconds=time.perf_counter() - begun,
     )
-    write_record(directory, record)
+    write_run(directory, record, results, replacing=not only)
+    results.raise_failures()
     return Ran(record=record, directory=directory)
 
 
@@ -350,6 +351,7 @@ def _extracted(opened: Bundle, space: Path, context: Context) -> Document:
     if absent:
         raise BundleError(f"the bundle refers to {', '.join(absent)} without holding it")
     opened.extract([layout.RESOLVED, *opened.names(layout.INPUTS)], space, progress=context.progress)
+    context.progress.close()
     return _resolved(space / layout.RESOLVED)
 
 
@@ -486,20 +488,17 @@ def _workspace(parent: Path) -> Iterator[Path]:
 
 
 def _claimed(directory: Path) -> Path:
-    """Return ``directory`` if it is new, empty, or a run of ours; remove that run's products.
+    """Return ``directory``, made if need be, if it is new, empty, or an earlier run's.
 
     :raises UsageError: if anything else is in it.
     """
-    from fasthep_archive.execution.record import RECORD, recorded_names
+    from fasthep_archive.execution.record import RECORD
 
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file", hint="name a directory with -o")
-    if directory.is_dir() and any(directory.iterdir()):
-        if not (directory / RECORD).is_file():
-            hint = "name a new directory with -o, or one of an earlier run"
-            raise UsageError(f"{directory} has files that no run left there", hint=hint)
-        for name in recorded_names(directory):
-            (directory / name).unlink(missing_ok=True)
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / RECORD).is_file():
+        hint = "name a new directory with -o, or one of an earlier run"
+        raise UsageError(f"{directory} has files that no run left there", hint=hint)
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -60,6 +61,7 @@ class Record:
     outputs: tuple[RecordedOutput, ...]
     tasks: tuple[TaskDone, ...]
     warnings: tuple[str, ...]
+    failures: tuple[str, ...]
     environment: Snapshot
     measured: bool
     workers: int
@@ -81,6 +83,7 @@ class Record:
             "outputs": [_output(item) for item in self.outputs],
             "tasks": [_task(task, measured=self.measured) for task in self.tasks],
             "warnings": list(self.warnings),
+            "failures": list(self.failures),
             "environment": self.environment.to_json(),
         }
         if self.measured:
@@ -115,6 +118,7 @@ def make_record(
         outputs=recorded_outputs(plan, results),
         tasks=results.tasks,
         warnings=plan.warnings,
+        failures=tuple(dict.fromkeys(map(str, results.failures))),
         environment=environment,
         measured=context.measured,
         workers=context.workers,
@@ -159,28 +163,31 @@ def recorded_outputs(plan: Plan, results: Results) -> tuple[RecordedOutput, ...]
     )
 
 
-def recorded_names(directory: Path) -> tuple[str, ...]:
-    """Return the outputs that the record in ``directory`` lists and that lie below it, and the record itself."""
-    import json
+def write_run(directory: Path, record: Record, results: Results, *, replacing: bool) -> None:
+    """Leave the products and the record of a run below ``directory``; each file whole or not at all, the record last.
 
-    record = json.loads((directory / RECORD).read_bytes())
-    names = [str(item["name"]) for item in record["outputs"]]
-    inside = [name for name in names if (directory / name).resolve().is_relative_to(directory.resolve())]
-    return (*inside, RECORD, REPORT)
-
-
-def write_outputs(directory: Path, results: Results) -> None:
-    """Write all products below ``directory``, each atomically."""
+    :param replacing: remove what an earlier run left there and this one did not make.
+    """
+    earlier = _recorded_names(directory) if replacing else frozenset()
     for outputs in results.outputs.values():
         for output in outputs:
             path = directory / output.name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, output.content)
-
-
-def write_record(directory: Path, record: Record) -> None:
-    """Write the record below ``directory``; last, so that a directory with a record is complete."""
     write_text(directory / RECORD, record.to_json())
+    for name in earlier - {item.name for item in record.outputs}:
+        (directory / name).unlink(missing_ok=True)
+
+
+def _recorded_names(directory: Path) -> frozenset[str]:
+    """Return the outputs that an earlier run's record lists and that lie below ``directory``, and a replay's report."""
+    try:
+        listed = json.loads((directory / RECORD).read_bytes())["outputs"]
+        names = {str(item["name"]) for item in listed} | {REPORT}
+    except (OSError, ValueError, LookupError, TypeError):
+        return frozenset()
+    root = directory.resolve()
+    return frozenset(name for name in names if (root / name).resolve().is_relative_to(root))
 
 
 def write_text(path: Path, value: JSON) -> None:
@@ -191,8 +198,6 @@ def write_text(path: Path, value: JSON) -> None:
 
 def text(value: JSON) -> bytes:
     """Return ``value`` as JSON for people: indented, keys sorted."""
-    import json
-
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

@@ -146,7 +146,9 @@ def _execute(
 
     context.progress.start("run", sum(events.values()), "events")
     with interruptible():
-        return execute(tasks, lambda: process_pool(workers), in_flight=2 * workers, finished=heard)
+        failed = execute(tasks, lambda: process_pool(workers), in_flight=2 * workers, finished=heard)
+    context.progress.close()
+    return failed
 
 
 def _record(plan: Plan, finished: Mapping[str, Done]) -> Iterator[TaskDone]:
@@ -171,7 +173,7 @@ def _lost(error: BaseException | None) -> BaseException | None:
 
 def _failures(plan: Plan, finished: Mapping[str, Done], failed: Mapping[str, Failed]) -> Iterator[StageFailure]:
     """Yield what failed: stages in passes first, then lost passes, then merges that failed by themselves."""
-    reported = set()
+    reported: set[str] = set()
     for step in plan.passes:
         name, place = _pass_name(step), str(step.partition)
         errors: Mapping[str, BaseException | None] = finished[name].failures if name in finished else {}
