@@ -28,6 +28,7 @@ from fasthep_archive.digest import Digest, of_bytes
 from fasthep_archive.errors import BundleError, UsageError, WorkflowError, nearest
 
 if TYPE_CHECKING:
+    from fasthep_archive.bundle.container import Member
     from fasthep_archive.bundle.description import Description
     from fasthep_archive.bundle.identity import Output as BundledOutput
     from fasthep_archive.bundle.reader import Bundle
@@ -378,41 +379,46 @@ def _compared(opened: Bundle, ran: Ran) -> Replayed:
 
 def _seal(staged: Staged, ran: Ran, target: Path, context: Context) -> Packed:
     """Write the bundle of a finished run from a staged tree."""
-    from fasthep_archive.bundle import container, crate, identity, layout, program, seal
+    from fasthep_archive.bundle import container, crate, identity, layout, seal
     from fasthep_archive.bundle.describe import describe
-    from fasthep_archive.publish import citation, license, readme  # noqa: A004 - it renders LICENSE
-    from fasthep_archive.report import graph, preview
+    from fasthep_archive.report import graph
     from fasthep_archive.verification.policy import policy_of
 
-    record = ran.record
-    drawn = graph.svg(graph.of_workflow(record.workflow, products=_products(record)))
-    members = [*seal.payload(staged, record, ran.directory, drawn)]
-    policies = {
-        item.name: policy_of(_comparable(item, None), record.workflow.archive.verify) for item in record.outputs
-    }
-    summary = seal.summary(staged, record, policies, context.now)
-    members += [seal.text_member(layout.SUMMARY, identity.bundle_json(summary)), seal.program_member()]
+    record, created = ran.record, context.now
+    drawn = graph.svg(graph.of_workflow(record.workflow, products=record.products))
+    asked = record.workflow.archive.verify
+    policies = {item.name: policy_of(_comparable(item, None), asked) for item in record.outputs}
+    summary = seal.summary(staged, record, policies, created)
+    members = [
+        *seal.payload(staged, record, ran.directory, drawn),
+        seal.text_member(layout.SUMMARY, identity.bundle_json(summary)),
+        seal.program_member(),
+    ]
+    about = describe(record, staged, seal.files(members, staged), created=created, identity=summary.identity)
+    members += _texts(about, ran, drawn)
+    about = replace(about, files=seal.files(members, staged))
+    members.append(seal.text_member(layout.CRATE, crate.graph(about)))
+    members += seal.bag(members, summary.identity, record.version, created)
+    sidecar = seal.write_sidecar(target, container.write(members, target, progress=context.progress))
+    return Packed(path=target, size=target.stat().st_size, identity=summary.identity, record=record, sidecar=sidecar)
 
-    def described(*unwritten: str) -> Description:
-        files = (*seal.files(members, staged), *map(seal.unwritten, unwritten))
-        return describe(record, staged, files, created=context.now, identity=summary.identity)
 
-    about = described(layout.README, layout.LICENSE, layout.CITATION, layout.PREVIEW)
-    pictures = {layout.output(name): drawing for name, drawing in _pictures(ran)}
-    members += [
+def _texts(about: Description, ran: Ran, drawn: Markup) -> list[Member]:
+    """Return what people read in a bundle: README, licence, citation and the preview with its pictures."""
+    from fasthep_archive.bundle import layout, seal
+    from fasthep_archive.publish import citation, license, readme  # noqa: A004 - it renders LICENSE
+    from fasthep_archive.report import plots, preview
+
+    datasets = {dataset.name: dataset.eventtype for dataset in ran.record.workflow.datasets}
+    outputs = {item.name: (ran.directory / item.name).read_bytes() for item in ran.record.outputs}
+    pictures = {layout.output(name): found for name, found in plots.pictures(outputs, datasets=datasets).items()}
+    about = replace(about, files=(*about.files, *map(seal.unwritten, seal.TEXTS)))
+    return [
         seal.text_member(layout.README, readme.render(about)),
         seal.text_member(layout.LICENSE, license.render(about)),
         seal.text_member(layout.CITATION, citation.render(about)),
         seal.text_member(layout.PREVIEW, preview.preview(about, plots=pictures, graph_svg=drawn)),
     ]
-    members.append(seal.text_member(layout.CRATE, crate.graph(described())))
-    members += seal.bag(members, summary.identity, record.version, context.now)
-    written = container.write(members, target, progress=context.progress)
-    sidecar = None
-    if container.needs_sidecar(written):
-        sidecar = layout.sidecar(target)
-        sidecar.write_bytes(program.program())
-    return Packed(path=target, size=target.stat().st_size, identity=summary.identity, record=record, sidecar=sidecar)
 
 
 def _comparable(item: RecordedOutput | BundledOutput, read: Callable[[], bytes] | None) -> Output:
@@ -427,27 +433,6 @@ def _comparable(item: RecordedOutput | BundledOutput, read: Callable[[], bytes] 
         content=item.content,
         read=read,
     )
-
-
-def _pictures(ran: Ran) -> Iterator[tuple[str, Markup]]:
-    """Yield a picture of each product that has one, by the name of its output."""
-    from fasthep_archive.data.products import Cutflow, Histogram
-    from fasthep_archive.report import plots
-
-    datasets = {dataset.name: dataset.eventtype for dataset in ran.record.workflow.datasets}
-    for item in ran.record.outputs:
-        content = (ran.directory / item.name).read_bytes()
-        if item.kind == "histogram":
-            yield item.name, plots.histogram(Histogram.from_json(content), datasets=datasets)
-        elif item.kind == "cutflow":
-            yield item.name, plots.cutflow(Cutflow.from_json(content), datasets=datasets)
-
-
-def _products(record: Record) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for item in record.outputs:
-        found.setdefault(item.stage, []).append(item.name)
-    return found
 
 
 def _only(plan: Plan, only: Sequence[str]) -> Plan:

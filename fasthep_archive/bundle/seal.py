@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fasthep_archive import digest
 from fasthep_archive.bundle import identity, layout, manifest
-from fasthep_archive.bundle.container import Member
+from fasthep_archive.bundle.container import Member, Written, needs_sidecar
 from fasthep_archive.bundle.description import File, Role
 from fasthep_archive.bundle.media import media_type
 from fasthep_archive.bundle.program import program
@@ -39,6 +39,10 @@ _ROLES: Mapping[str, tuple[Role, str]] = {
     layout.SUMMARY: ("manifest", "Format, tool, inputs and outputs with their digests, identity"),
 }
 """What each file that is neither document, input nor output is for."""
+
+
+TEXTS = (layout.README, layout.LICENSE, layout.CITATION, layout.PREVIEW)
+"""What people read; each describes all of them."""
 
 
 def payload(staged: Staged, record: Record, directory: Path, graph: str) -> tuple[Member, ...]:
@@ -117,6 +121,15 @@ def unwritten(name: str) -> File:
 def text_member(name: str, content: bytes) -> Member:
     """Return a member for a text that was just made."""
     return _bytes(name, content)
+
+
+def write_sidecar(bundle: Path, written: Sequence[Written]) -> Path | None:
+    """Write the verifier beside a bundle that is too large for Python to run; return its path, or none."""
+    if not needs_sidecar(written):
+        return None
+    path = layout.sidecar(bundle)
+    path.write_bytes(program())
+    return path
 
 
 def program_member() -> Member:

@@ -325,7 +325,8 @@ def measure(
     """Return the CRC-32 and the SHA-256 of ``size`` bytes, in constant memory.
 
     ``read_into(view, start)`` fills ``view`` with the bytes from ``start`` on; ``sink`` is given all bytes in order.
-    Reading and CRC go one block ahead of the rest, in a second thread: ``zlib`` and ``hashlib`` release the GIL.
+    Of large contents one block is read and CRC-summed while the block before is hashed and given to ``sink``, each in
+    a thread of its own: ``zlib``, ``hashlib`` and files release the GIL.
     """
     sha, crc = hashlib.sha256(), 0
     views = [memoryview(bytearray(min(size, BLOCK))) for _ in range(1 + (size > BLOCK))]
@@ -335,14 +336,16 @@ def measure(
         read_into(view, start)
         return view, zlib.crc32(view, crc)
 
-    with ThreadPoolExecutor(1) if size > BLOCK else nullcontext() as ahead:
+    with ThreadPoolExecutor(2) if size > BLOCK else nullcontext() as pool:
         following: Future[tuple[memoryview, int]] | None = None
         for start in range(0, size, BLOCK):
             view, crc = following.result() if following else fill(start, crc)
-            following = ahead.submit(fill, start + BLOCK, crc) if ahead and start + BLOCK < size else None
-            sha.update(view)
+            following = pool.submit(fill, start + BLOCK, crc) if pool and start + BLOCK < size else None
+            hashing = pool.submit(sha.update, view) if pool and sink else sha.update(view)
             if sink:
                 sink(view)
+            if hashing:
+                hashing.result()
     return crc, sha.hexdigest()
 
 

@@ -91,6 +91,12 @@ class Record:
         return described
 
     @property
+    def products(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the names of the outputs of each stage that left any."""
+        stages = dict.fromkeys(item.stage for item in self.outputs)
+        return {stage: tuple(item.name for item in self.outputs if item.stage == stage) for stage in stages}
+
+    @property
     def peak_memory(self) -> int | None:
         """Return the largest memory of any worker, in bytes, or none when nothing was computed."""
         return max((task.done.peak_memory for task in self.tasks if task.done), default=None)

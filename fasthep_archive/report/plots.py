@@ -22,6 +22,7 @@ from fasthep_archive.data.products import (
     Histogram,
     IntCategoryAxis,
     StrCategoryAxis,
+    kind_of,
 )
 from fasthep_archive.report import curves, cutflows, heatmaps
 from fasthep_archive.report.curves import Bins, Series
@@ -68,6 +69,22 @@ class _Part:
     name: str
     values: _Doubles
     variances: _Doubles
+
+
+def pictures(outputs: Mapping[str, bytes], *, datasets: Mapping[str, str]) -> Mapping[str, Markup]:
+    """Return a picture of each output that has one, by its name, in the order given.
+
+    :param outputs: their bytes, by their names below the outputs directory.
+    :param datasets: event type (``data``, ``mc`` ...) of each dataset of the workflow, by name.
+    """
+    found = {}
+    for name, content in outputs.items():
+        kind = kind_of(name)
+        if kind == "histogram":
+            found[name] = histogram(Histogram.from_json(content), datasets=datasets)
+        elif kind == "cutflow":
+            found[name] = cutflow(Cutflow.from_json(content), datasets=datasets)
+    return found
 
 
 def histogram(product: Histogram, *, datasets: Mapping[str, str]) -> Markup:
