@@ -1,5 +1,6 @@
 """Documents: YAML with places, includes, versions."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from fasthep_archive.errors import Location, UsageError, WorkflowError
 from fasthep_archive.workflow import reading
 from fasthep_archive.workflow.document import from_json, load
+from fasthep_archive.workflow.model import build
 from fasthep_archive.workflow.values import Value, flatten, within
 
 WORKFLOWS = Path(__file__).parent / "workflows"
@@ -391,6 +393,53 @@ def test_json_that_is_no_document_is_refused(value: object, message: str) -> Non
         from_json(value, name="workflow.resolved.json")
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), "nan is not a finite number"),
+        (10**400, "does not fit into 64 bits"),
+        (json.loads("[" * 90 + "]" * 90), "more than 64"),
+    ],
+)
+def test_json_beyond_the_bounds_of_yaml_is_refused(value: object, message: str) -> None:
+    with pytest.raises(WorkflowError, match=message):
+        from_json({"version": "1.1", "analysis": {"globals": {"x": value}}}, name="workflow.resolved.json")
+
+
+def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"a:\r\n  - expr: >\r\n      b +\r\n      c\r\n  - d\r\n")
+    document = load(path)
+    assert document.data["a"] == [{"expr": "b + c\n"}, "d"]
+    assert [document.where(("a", 0, "expr"), 4), document.where(("a", 1))] == [
+        Location(str(path), 4, 7),
+        Location(str(path), 5, 5),
+    ]
+
+
 def test_the_places_of_a_document_do_not_depend_on_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(WORKFLOWS)
     assert str(load(Path("good_tutorial.yaml")).where(("data", "datasets", 0))) == "included_datasets.yaml:3:7"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_damaged_file_gives_faults_and_never_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    text = (WORKFLOWS / "good_yaml.yaml").read_text()
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        stop = data.draw(st.integers(start, min(len(text), start + 8)))
+        inserted = data.draw(
+            st.text(st.sampled_from("\t\n\r &*!|>'\"%@`{}[],:?#-<~\\\0\x7f\ufeff\u2028\ud7ff1e_"), max_size=3)
+        )
+        text = text[:start] + inserted + text[stop:]
+    path = tmp_path_factory.mktemp("yaml") / "a.yaml"
+    path.write_bytes(text.encode())
+    try:
+        _, faults = build(load(path))
+    except WorkflowError as error:
+        faults = error.faults
+    lines = len(re.findall(r"\r\n|\n|\r", text)) + 1
+    assert all(fault.where is not None and fault.where.line <= lines for fault in faults)

@@ -88,8 +88,7 @@ def test_a_sound_workflow_has_no_faults(name: str) -> None:
         ("ex1_zmumu_like", "observers styles render render write"),
         (
             "ex2_needs_systematics",
-            "fasthep_workshop:registry toy:// toy:// workshop.toy_source systematics styles matrix matrix "
-            "hep.merge_fields render",
+            "fasthep_workshop:registry toy:// toy:// workshop.toy_source systematics styles matrix matrix merge_fields render",
         ),
         (
             "ex3_nano_objects",

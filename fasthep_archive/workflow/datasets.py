@@ -53,7 +53,7 @@ def read_datasets(draft: Draft) -> tuple[Dataset, ...]:
             if len(draft.faults) == faults:
                 sound.append(dataset)
     places: tuple[DocumentPath, ...] = (("datasets",), ("data",), ("data", "datasets"))
-    if not any(draft.written(*path) for path in places[::2]) and not any(map(draft.misspelt, places)):
+    if not any(draft.raw(*path) for path in places[::2]) and not any(map(draft.misspelt, places)):
         draft.fault(("data",), "there are no datasets", "write data: {datasets: [{name: ..., files: [...]}]}", key=True)
     return tuple(sound)
 
@@ -93,8 +93,8 @@ def _check(draft: Draft, entry: Mapping[str, JSON], dataset: Dataset, first: Dat
     """
     path = dataset.path
     if first is not dataset:
-        named = "name" in entry
-        draft.repeated((*path, "name") if named else path, f"dataset {dataset.name!r}", first.path, key=not named)
+        places = [(*each.path, "name") if draft.raw(*each.path, "name") else each.path for each in (dataset, first)]
+        draft.repeated(places[0], f"dataset {dataset.name!r}", places[1], key=places[0] == path)
     for number, file in enumerate(dataset.files):
         match = _SCHEME.match(file)
         if match is None:

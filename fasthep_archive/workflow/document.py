@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -11,6 +12,7 @@ from fasthep_archive.digest import JSON
 from fasthep_archive.errors import Fault, Location, UsageError, WorkflowError
 from fasthep_archive.workflow import schema
 from fasthep_archive.workflow.includes import assemble
+from fasthep_archive.workflow.reading import MAX_DEPTH
 from fasthep_archive.workflow.values import DocumentPath, Place, Plain, Value, flatten, within, written
 
 Language = Literal["1.0", "1.1"]
@@ -103,16 +105,37 @@ def from_json(value: JSON, *, name: str) -> Document:
     """Return the document that ``value`` is, such as a resolved document of a bundle.
 
     :param name: what it is called where it has no name of its own, and in messages.
-    :raises WorkflowError: if it is no mapping or its version is unknown.
+    :raises WorkflowError: if it is no mapping, its version is unknown, or it has values that YAML could not give.
     """
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+    if not isinstance(value, Mapping):
         raise WorkflowError([Fault(f"{name} is no workflow document: it must be a mapping of keys to values")])
+    _check_bounds(value, name)
     version = value.get("version", "1.0")
     if version not in LANGUAGES:
         raise WorkflowError(
             [_unknown_version(str(version), Location(name, 1, 1), "a newer fasthep-archive may know it")]
         )
     return Document(name=name, data=value, language=version)
+
+
+def _check_bounds(value: JSON, name: str) -> None:
+    """Hold JSON to the bounds of documents in YAML, so that nothing else has to expect what lies beyond."""
+    nested: list[tuple[JSON, int]] = [(value, 0)]
+    while nested:
+        item, depth = nested.pop()
+        wrong = None
+        if isinstance(item, float) and not math.isfinite(item):
+            wrong = f"{item} is not a finite number"
+        elif isinstance(item, int) and not -(2**63) <= item < 2**64:
+            wrong = "an integer does not fit into 64 bits"
+        elif depth > MAX_DEPTH:
+            wrong = f"it is nested more than {MAX_DEPTH} deep"
+        if wrong:
+            raise WorkflowError([Fault(f"{name} is no workflow document: {wrong}")])
+        if isinstance(item, Mapping):
+            nested += [(inner, depth + 1) for inner in item.values()]
+        elif isinstance(item, Sequence) and not isinstance(item, str):
+            nested += [(inner, depth + 1) for inner in item]
 
 
 def _keep_text(root: Value, data: dict[str, Plain], path: tuple[str, ...]) -> None:

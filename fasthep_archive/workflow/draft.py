@@ -79,9 +79,9 @@ class Draft:
 
     def get(self, *path: str | int) -> JSON:
         """Return the value at ``path``; none if it is absent or does not conform."""
-        return self.written(*path) if self.conforms(path) else None
+        return self.raw(*path) if self.conforms(path) else None
 
-    def written(self, *path: str | int) -> JSON:
+    def raw(self, *path: str | int) -> JSON:
         """Return the value at ``path`` whether it conforms or not; none if it is absent."""
         value: JSON = self.document.data
         for step in path:

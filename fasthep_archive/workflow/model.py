@@ -117,6 +117,7 @@ def resolved(workflow: Workflow, files: Mapping[str, str] | None = None) -> JSON
     Read back with :func:`fasthep_archive.workflow.document.from_json`, it builds an equal workflow. The order of keys
     means nothing in it.
 
+    :param workflow: one that was built without faults.
     :param files: names to write in the place of the files that datasets name.
     """
     analysis: dict[str, JSON] = {"stages": [resolved_stage(stage) for stage in workflow.stages]}

@@ -79,8 +79,8 @@ def _mass(params: Params, _at: DocumentPath, _draft: Draft) -> Params:
 def _hist(params: Params, at: DocumentPath, draft: Draft) -> Params:
     """``dataset_axis?: {name, source, type, bins?, label?}``, ``axes``, ``storage``, ``weight_expr?``."""
     axes = [_axis(mapping(entry), path, draft) for path, entry in draft.entries(*at, "axes")]
-    dataset_axis = _dataset_axis(params.get("dataset_axis"))
-    if draft.written(*at, "axes") == [] and not draft.written(*at, "dataset_axis"):
+    dataset_axis = _dataset_axis(params.get("dataset_axis"), (*at, "dataset_axis"), draft)
+    if draft.raw(*at, "axes") == [] and not draft.raw(*at, "dataset_axis"):
         draft.fault((*at, "axes"), "a histogram needs an axis", "add an axis, or dataset_axis: true")
     names = {axis["name"] for axis in dataset_axis.values()}
     for path, _ in draft.entries(*at, "axes"):
@@ -96,12 +96,12 @@ def _hist(params: Params, at: DocumentPath, draft: Draft) -> Params:
     return {**dataset_axis, "axes": axes, "storage": storage, **weight}
 
 
-def _dataset_axis(value: JSON) -> dict[str, Params]:
+def _dataset_axis(value: JSON, at: DocumentPath, draft: Draft) -> dict[str, Params]:
+    """Return the key ``dataset_axis`` with its axis, or nothing."""
     if value is None or value is False:
         return {}
     entry: Params = {"name": "dataset"} if value is True else mapping(value)
-    bins = {"bins": [str(item) for item in sequence(entry["bins"])]} if "bins" in entry else {}
-    return {"dataset_axis": {"source": "dataset_name", "type": "category", **entry, **bins}}
+    return {"dataset_axis": _axis({"source": "dataset_name", "type": "category", **entry}, at, draft)}
 
 
 def _axis(axis: Params, at: DocumentPath, draft: Draft) -> Params:

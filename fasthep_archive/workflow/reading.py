@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, cast
@@ -111,12 +112,12 @@ def read(path: Path, shown: str) -> tuple[Value, str]:
     try:
         node = _Loader(text).get_single_node()
     except ReaderError as error:
-        where = _location(shown, text, error.position)
+        where = _Lines(shown, text).location(error.position)
         raise WorkflowError(
             [Fault(f"a character that YAML does not allow: U+{ord(text[error.position]):04X}", where)]
         ) from None
     except yaml.MarkedYAMLError as error:
-        raise WorkflowError([_syntax_fault(error, shown)]) from None
+        raise WorkflowError([_syntax_fault(error, _Lines(shown, text))]) from None
     if node is None:
         return Value({}, Place(Location(shown, 1, 1), 0)), text
     converter = _Converter(shown, text)
@@ -143,26 +144,33 @@ def _text(path: Path, shown: str) -> str:
         before = content[: error.start].decode("utf-8", errors="replace")
         fault = Fault(
             f"not UTF-8: byte 0x{content[error.start]:02X}",
-            _location(shown, before, len(before)),
+            _Lines(shown, before).location(len(before)),
             "save the file as UTF-8",
         )
         raise WorkflowError([fault]) from None
 
 
-def _location(shown: str, text: str, index: int) -> Location:
-    line_start = text.rfind("\n", 0, index) + 1
-    return Location(shown, text.count("\n", 0, index) + 1, index - line_start + 1)
+class _Lines:
+    """Where the lines of a text start, as editors count them: PyYAML also ends lines at U+0085, U+2028 and U+2029."""
+
+    def __init__(self, shown: str, text: str) -> None:
+        self._shown = shown
+        self._starts = [0, *(match.end() for match in re.finditer(r"\r\n|\n|\r", text))]
+
+    def location(self, index: int) -> Location:
+        """Return the place of the character at ``index``."""
+        line = bisect_right(self._starts, index)
+        return Location(self._shown, line, index - self._starts[line - 1] + 1)
 
 
-def _syntax_fault(error: yaml.MarkedYAMLError, shown: str) -> Fault:
+def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
     mark = error.problem_mark or error.context_mark
-    where = Location(shown, mark.line + 1, mark.column + 1) if mark else Location(shown, 1, 1)
+    where = lines.location(mark.index if mark else 0)
     told = f"{error.context or ''} {error.problem or 'this is not YAML'}".strip()
     for part, message, hint in _SYNTAX:
         if part in told:
-            begin = error.context_mark
-            start = f"line {begin.line + 1}, column {begin.column + 1}" if begin else "the top"
-            return Fault(message.format(start=start), where, hint)
+            start = lines.location(error.context_mark.index) if error.context_mark else where
+            return Fault(message.format(start=f"line {start.line}, column {start.column}"), where, hint)
     return Fault(told, where)
 
 
@@ -171,8 +179,8 @@ class _Converter:
 
     def __init__(self, shown: str, text: str) -> None:
         self.faults: list[Fault] = []
-        self._shown = shown
         self._text = text
+        self._lines = _Lines(shown, text)
         self._values = 0
         self._open: list[Node] = []
 
@@ -263,16 +271,15 @@ class _Converter:
 
     def _unknown_tag(self, node: Node) -> None:
         tag = node.tag.replace(_PREFIX, "!!")
-        mark = node.start_mark
-        where = Location(self._shown, mark.line + 1, mark.column + 1)
+        where = self._lines.location(node.start_mark.index)
         hint = "quote texts that start with !; to negate a condition, write ~ or not"
         self.faults.append(Fault(f"the YAML tag {tag} is not allowed", where, hint))
 
     def _place(self, node: Node) -> Place:
         """Return where the node's content starts: behind tag, anchor and opening quote, or below the block's mark."""
-        mark = node.start_mark
-        properties = re.compile(r"(?:[&!]\S*\s+)*").match(self._text, mark.index)
-        index = properties.end() if properties else mark.index
+        start = node.start_mark.index
+        properties = re.compile(r"(?:[&!]\S*\s+)*").match(self._text, start)
+        index = properties.end() if properties else start
         quote: Literal["", "'", '"'] = ""
         if isinstance(node, ScalarNode) and node.style in ("'", '"'):
             index += 1
@@ -280,9 +287,7 @@ class _Converter:
         elif isinstance(node, ScalarNode) and node.style in ("|", ">"):
             content = re.compile(r"[^\n]*\n\s*(?=\S)").match(self._text, index)
             index = content.end() if content and node.value.strip() else index
-        if index == mark.index:
-            return Place(Location(self._shown, mark.line + 1, mark.column + 1), index, quote)
-        return Place(_location(self._shown, self._text, index), index, quote)
+        return Place(self._lines.location(index), index, quote)
 
 
 def _integer(text: str) -> int:

@@ -78,6 +78,7 @@ class Policy:
     rtol: float = 0.0
     atol: float = 0.0
     ulp: int = 0
+    path: DocumentPath = field(compare=False, repr=False, default=("archive", "verify"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +162,7 @@ def _related(entry: Mapping[str, JSON], at: DocumentPath, draft: Draft) -> Relat
 def _policies(draft: Draft) -> tuple[Policy, ...]:
     policies: dict[str, Policy] = {}
     for path, value in draft.entries("archive", "verify"):
-        policy = _policy(mapping(value))
+        policy = _policy(mapping(value), path)
         if policy.outputs in policies:
             hint = "keep one of them: the last entry that matches an output holds"
             draft.fault((*path, "outputs"), f"there are two levels for {policy.outputs!r}", hint)
@@ -169,12 +170,11 @@ def _policies(draft: Draft) -> tuple[Policy, ...]:
     return tuple(policies.values())
 
 
-def _policy(entry: Mapping[str, JSON]) -> Policy:
+def _policy(entry: Mapping[str, JSON], path: DocumentPath) -> Policy:
     outputs, level = str(entry["outputs"]), entry["level"]
     if isinstance(level, str):
-        return Policy(outputs=outputs, level=cast("Strictness", level))
+        return Policy(outputs=outputs, level=cast("Strictness", level), path=path)
     bounds = mapping(mapping(level)["tolerance"])
     rtol, atol = (float(cast("float", bounds.get(name, 0))) for name in ("rtol", "atol"))
-    return Policy(
-        outputs=outputs, level="tolerance", rtol=rtol, atol=atol, ulp=int(cast("float", bounds.get("ulp", 0)))
-    )
+    ulp = int(cast("float", bounds.get("ulp", 0)))
+    return Policy(outputs=outputs, level="tolerance", rtol=rtol, atol=atol, ulp=ulp, path=path)

@@ -131,7 +131,7 @@ def _applies_to(entry: Mapping[str, JSON]) -> str | None:
 
 def _written(draft: Draft) -> Iterator[_Written]:
     """Yield all stages, those that do not conform as far as they can be read."""
-    holder = draft.written("analysis", "stages")
+    holder = draft.raw("analysis", "stages")
     if not isinstance(holder, Sequence) or isinstance(holder, str):
         return
     for number, value in enumerate(holder):
@@ -274,7 +274,7 @@ class _Wiring:
             return None if above.id is None else (Edge(node=above.id),)
         if self._primary is not None:
             return (Edge(node=self._primary),)
-        if self._draft.written("primary_stream") is None and self._streams and not self._asked_for_primary:
+        if self._draft.raw("primary_stream") is None and self._streams and not self._asked_for_primary:
             self._asked_for_primary = True
             stage = self._written[position]
             message = f"stage {stage.id!r} has several streams to read: {', '.join(sorted(self._streams))}"

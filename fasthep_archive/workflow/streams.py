@@ -62,7 +62,7 @@ class Layout:
 
 def stream_ids(draft: Draft) -> frozenset[str]:
     """Return the ids of all streams that the document names, whether they conform or not."""
-    written = draft.written("sources")
+    written = draft.raw("sources")
     if written is None:
         return frozenset({DEFAULT_STREAM})
     return frozenset(written) if isinstance(written, Mapping) else frozenset()
@@ -70,7 +70,7 @@ def stream_ids(draft: Draft) -> frozenset[str]:
 
 def read_sources(draft: Draft) -> tuple[Source, ...]:
     """Return the sources without faults by id; one stream of ROOT trees if the document has no key ``sources``."""
-    if draft.written("sources") is None:
+    if draft.raw("sources") is None:
         return (_default_source(draft),)
     sources = []
     for path, entry in draft.entries("sources"):
