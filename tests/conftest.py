@@ -4,18 +4,30 @@ import os
 from pathlib import Path
 
 import pytest
+from command import EPOCH, Command
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def needed(path: Path) -> Path:
+    """Return ``path`` if it is there; CI must have it, others may not."""
+    if not path.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{path} is missing, and CI must have it")
+        pytest.skip(f"needs {path}, which is not part of the repository")
+    return path
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Return the directory of real ROOT files beside the project; CI must have it, others may not."""
-    if not SHARED.is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"{SHARED} is missing, and CI must have it")
-        pytest.skip(f"needs the ROOT files of {SHARED}, which are not part of the repository")
-    return SHARED
+    """Return the directory of real ROOT files beside the project."""
+    return needed(SHARED / "data")
+
+
+@pytest.fixture(scope="session")
+def crate_validator() -> Path:
+    """Return the script that validates an unpacked crate, beside the project."""
+    return needed(SHARED / "rocrate" / "validate_crate.py")
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +35,42 @@ def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return one cache directory for the whole session, so that each kernel compiles once."""
     configured = os.environ.get("FASTHEP_ARCHIVE_TEST_CACHE")
     return Path(configured) if configured else tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def command(kernel_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Return the command, with the kernels of the session."""
+    return Command(cache=with_kernels(tmp_path_factory.mktemp("store"), kernel_cache))
+
+
+@pytest.fixture
+def fresh(kernel_cache: Path, tmp_path: Path) -> Command:
+    """Return the command with an empty store, and the kernels of the session."""
+    return Command(cache=with_kernels(tmp_path / "cache", kernel_cache))
+
+
+def with_kernels(cache: Path, kernel_cache: Path) -> Path:
+    """Return ``cache``, an empty directory of caches that shares its kernels with ``kernel_cache``.
+
+    What ``kernel_cache`` holds may be of an earlier session; a store that is kept would hide what is wrong since then.
+    """
+    cache.mkdir(mode=0o700, exist_ok=True)
+    (kernel_cache / "kernels").mkdir(mode=0o700, parents=True, exist_ok=True)
+    (cache / "kernels").symlink_to(kernel_cache / "kernels")
+    return cache
+
+
+@pytest.fixture(scope="session")
+def example(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the example as ``init`` leaves it. Not to be changed."""
+    directory = tmp_path_factory.mktemp("example") / "dimuon"
+    command("init", directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def example_bundle(command: Command, example: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the bundle of the example, packed by one worker at a fixed time."""
+    path = tmp_path_factory.mktemp("bundle") / "dimuon.crate.zip"
+    command("pack", "workflow.yaml", "-o", path, "-j", "1", "-q", cwd=example, SOURCE_DATE_EPOCH=EPOCH)
+    return path

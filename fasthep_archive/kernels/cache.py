@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from fasthep_archive import digest
-from fasthep_archive.errors import DataError
+from fasthep_archive.errors import DataError, writing
 
 _FOOTER = """
 
@@ -55,7 +55,8 @@ def load(source: str, functions: Sequence[str], *, cache: Path, name: str = "ker
 
 def private_directory(path: Path) -> Path:
     """Create ``path`` for this user alone; refuse a directory that others own or can write to."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with writing(path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     state = path.stat()
     if hasattr(os, "getuid") and (state.st_uid != os.getuid() or state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
         raise DataError(
@@ -66,7 +67,8 @@ def private_directory(path: Path) -> Path:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(temporary, path)
+    with writing(path):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.replace(temporary, path)

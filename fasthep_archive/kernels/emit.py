@@ -231,7 +231,7 @@ class _Writer:
         if instruction.operation == "at":
             position = self._value(instruction.arguments[1])
             # read first and choose then: every array has a first value, and a branch would often be mispredicted
-            found = self._stored(instruction.arguments[0], f"uint64(max({position}, 0))")
+            found = self._stored(instruction.arguments[0], f"uint64({position} if {position} > 0 else 0)")
             self._lines.append(f"{(name := self._local())} = {found}")
             return f"{name} if {position} >= 0 else {ZERO[instruction.dtype]}"
         arguments = values(instruction)

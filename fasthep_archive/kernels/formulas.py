@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
-from fasthep_archive.errors import FormulaError, nearest
+from fasthep_archive.errors import DataError, FormulaError, nearest
 from fasthep_archive.formula.functions import CALLS, CONSTANTS, FUNCTIONS, function
 from fasthep_archive.formula.tree import Apply, Compare, Constant, Member, Name, Node, path, walk
 from fasthep_archive.kernels import rules
@@ -143,7 +143,10 @@ class _Formula:
     def named(self, node: Name | Member) -> Value | str:
         """Return what a plain or dotted name stands for."""
         parts = path(node)
-        found = self.found(parts)
+        try:
+            found = self.found(parts)
+        except (DataError, FormulaError) as error:
+            raise FormulaError(error.message, column=node.column, hint=error.hint) from error
         if isinstance(found, (bool, int, float)):
             return self.constant(found)
         if isinstance(found, (Value, str)):
@@ -159,7 +162,8 @@ class _Formula:
     def found(self, parts: tuple[str, ...]) -> Named | None:
         """Return what ``parts`` stand for: members of groups, names with dots in them, constants; none if nothing."""
         for size in range(1, len(parts) + 1):
-            found = _get(self.scope, ".".join(parts[:size]))
+            name = ".".join(parts[:size])
+            found = _get(self.scope, name) if size == len(parts) else _group(self.scope, name)
             for part in parts[size:]:
                 found = _get(found, part) if isinstance(found, Mapping) else None
             if found is not None:
@@ -168,14 +172,27 @@ class _Formula:
 
     def hint(self, parts: tuple[str, ...]) -> str | None:
         """Return what may have been meant by an unknown name."""
-        group = _get(self.scope, parts[0])
-        if len(parts) > 1 and isinstance(group, Mapping):
-            return nearest(".".join(parts), [f"{parts[0]}.{member}" for member in group])
-        if len(parts) > 1 and group is not None:
-            return f"{parts[0]!r} has no members"
+        group = _group(self.scope, parts[0])
+        for size in range(1, len(parts)):
+            name, member = ".".join(parts[:size]), parts[size]
+            if not isinstance(group, Mapping):
+                near = nearest(".".join(parts), self.scope)
+                return near if group is None else near or f"{name!r} has no members"
+            if member not in group:
+                close = nearest(member, group)
+                return close and close.replace("mean '", f"mean '{name}.", 1)
+            group = group[member]
         if parts[0] in CALLS:
             return f"{parts[0]} is a function: {parts[0]}(...)"
         return nearest(".".join(parts), self.scope)
+
+
+def _group(names: Mapping[str, Named], name: str) -> Named | None:
+    """Return what the first part of a dotted name stands for; none for a branch that is of no use by itself."""
+    try:
+        return _get(names, name)
+    except (DataError, FormulaError):
+        return None
 
 
 def _get(names: Mapping[str, Named], name: str) -> Named | None:

@@ -110,10 +110,9 @@ def read_only(values: Array) -> Array:
 
     numba compiles again for each kind of memory; one kind for all inputs is compiled once.
     """
-    flags = values.flags
-    if not (flags.c_contiguous and flags.aligned):
+    if not (values.flags.c_contiguous and values.flags.aligned):
         values = values.copy()
-    if not flags.writeable:
+    if not values.flags.writeable:
         return values
     view = values.view()
     view.flags.writeable = False

@@ -59,6 +59,12 @@ class Program:
         results = (f"output {o.content}" + ("" if o.valid is None else f" valid {o.valid}") for o in self.outputs)
         return "\n".join([FORM, *map(_line, range(len(self.instructions)), self.instructions), *results]) + "\n"
 
+    def only(self, outputs: Sequence[int]) -> Program:
+        """Return the program of some of the outputs, by position."""
+        wanted = [(self.outputs[number].content, self.outputs[number].valid) for number in outputs]
+        types = dict(zip(self.columns, self.types, strict=True))
+        return _cut(self.instructions, wanted, dict(self.labels), types)
+
 
 def _line(number: int, instruction: Instruction) -> str:
     domain = "" if instruction.domain is None else f" @{instruction.domain}"
@@ -153,48 +159,58 @@ class Builder:
 
     def program(self, outputs: Sequence[Value]) -> Program:
         """Return the program of ``outputs``."""
-        wanted = [number for value in outputs for number in (value.number, value.valid) if number is not None]
-        order = self._live(wanted)
-        new = {old: number for number, old in enumerate(order)}
-        instructions = tuple(self._renumbered(old, new) for old in order)
-        columns = tuple(dict.fromkeys(i.detail for i in instructions if i.operation in {"column", "valid"}))
-        return Program(
-            instructions=instructions,
-            outputs=tuple(_output(value, new, instructions) for value in outputs),
-            columns=columns,
-            types=tuple(self._columns[name] for name in columns),
-            scalars=tuple((i.detail, i.dtype) for i in instructions if i.operation == "scalar"),
-            labels=tuple(sorted((new[old], label) for old, label in self._labels.items() if old in new)),
-        )
-
-    def _live(self, wanted: Sequence[int]) -> list[int]:
-        """Return the instructions that ``wanted`` ones need, each after those that it uses, first needed first."""
-        order: list[int] = []
-        seen: set[int] = set()
-        waiting = [(number, False) for number in reversed(wanted)]
-        while waiting:
-            number, done = waiting.pop()
-            if done:
-                order.append(number)
-            elif number not in seen:
-                seen.add(number)
-                waiting.append((number, True))
-                instruction = self._instructions[number]
-                domain = () if instruction.domain is None else (instruction.domain,)
-                waiting.extend((needed, False) for needed in reversed((*domain, *instruction.arguments)))
-        return order
-
-    def _renumbered(self, old: int, new: Mapping[int, int]) -> Instruction:
-        instruction = self._instructions[old]
-        return replace(
-            instruction,
-            arguments=tuple(new[argument] for argument in instruction.arguments),
-            domain=None if instruction.domain is None else new[instruction.domain],
-        )
+        wanted = [(value.number, value.valid) for value in outputs]
+        return _cut(self._instructions, wanted, self._labels, self._columns)
 
 
-def _output(value: Value, new: Mapping[int, int], instructions: Sequence[Instruction]) -> Output:
-    content = new[value.number]
-    valid = None if value.valid is None else new[value.valid]
-    layout = structure(instructions, instructions[content].domain)
-    return Output(content, valid, ColumnType(value.dtype, layout, value.optional))
+def _cut(
+    instructions: Sequence[Instruction] | Instructions,
+    wanted: Sequence[tuple[int, int | None]],
+    labels: Mapping[int, str],
+    types: Mapping[str, ColumnType],
+) -> Program:
+    """Return the program of the results ``wanted``: content and where it is valid, by number of instruction."""
+    order = _live(instructions, [number for result in wanted for number in result if number is not None])
+    new = {old: number for number, old in enumerate(order)}
+    kept = tuple(_renumbered(instructions[old], new) for old in order)
+    columns = tuple(dict.fromkeys(i.detail for i in kept if i.operation in {"column", "valid"}))
+    return Program(
+        instructions=kept,
+        outputs=tuple(_output(kept, new[content], None if valid is None else new[valid]) for content, valid in wanted),
+        columns=columns,
+        types=tuple(types[name] for name in columns),
+        scalars=tuple((i.detail, i.dtype) for i in kept if i.operation == "scalar"),
+        labels=tuple(sorted((new[old], label) for old, label in labels.items() if old in new)),
+    )
+
+
+def _live(instructions: Sequence[Instruction] | Instructions, wanted: Sequence[int]) -> list[int]:
+    """Return the instructions that ``wanted`` ones need, each after those that it uses, first needed first."""
+    order: list[int] = []
+    seen: set[int] = set()
+    waiting = [(number, False) for number in reversed(wanted)]
+    while waiting:
+        number, done = waiting.pop()
+        if done:
+            order.append(number)
+        elif number not in seen:
+            seen.add(number)
+            waiting.append((number, True))
+            instruction = instructions[number]
+            domain = () if instruction.domain is None else (instruction.domain,)
+            waiting.extend((needed, False) for needed in reversed((*domain, *instruction.arguments)))
+    return order
+
+
+def _renumbered(instruction: Instruction, new: Mapping[int, int]) -> Instruction:
+    return replace(
+        instruction,
+        arguments=tuple(new[argument] for argument in instruction.arguments),
+        domain=None if instruction.domain is None else new[instruction.domain],
+    )
+
+
+def _output(instructions: Sequence[Instruction], content: int, valid: int | None) -> Output:
+    instruction = instructions[content]
+    layout = structure(instructions, instruction.domain)
+    return Output(content, valid, ColumnType(instruction.dtype, layout, valid is not None))

@@ -37,9 +37,17 @@ def apply(instructions: Instructions, function: Function, values: Sequence[Value
     if not function.variadic:
         return _element(instructions, function, values)
     result = values[0]
-    for value in values[1:]:
-        result = _element(instructions, function, (result, value))
+    for position, value in enumerate(values[1:], start=1):
+        result = _paired(instructions, function, (result, value), position)
     return result
+
+
+def _paired(instructions: Instructions, function: Function, pair: Sequence[Value], position: int) -> Value:
+    """Return ``function`` of two values, of which the second is the caller's argument number ``position``."""
+    try:
+        return _element(instructions, function, pair)
+    except Misuse as misuse:
+        raise Misuse(misuse.message, misuse.argument and position, misuse.hint) from None
 
 
 # What arguments become
@@ -124,10 +132,10 @@ def _clip(instructions: Instructions, function: Function, values: Sequence[Value
 
 
 def _contained(instructions: Instructions, _: Function, values: Sequence[Value]) -> Value:
-    found = [_element(instructions, FUNCTIONS["equal"], (values[0], choice)) for choice in values[1:]]
-    result = found[0]
-    for value in found[1:]:
-        result = _element(instructions, FUNCTIONS["or"], (result, value))
+    result = instructions.value(instructions.constant(False))
+    for position, choice in enumerate(values[1:], start=1):
+        equal = _paired(instructions, FUNCTIONS["equal"], (values[0], choice), position)
+        result = _paired(instructions, FUNCTIONS["or"], (result, equal), position)
     return result
 
 

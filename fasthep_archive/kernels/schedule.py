@@ -158,8 +158,19 @@ def _all(store: Instructions, instruction: Instruction) -> int:
     return store.element("equal", [failing, store.constant(0)], "bool")
 
 
-_COUNTS: Mapping[str, Callable[[Instructions, Instruction], int]] = {"count_nonzero": _count, "any": _any, "all": _all}
-"""Reducers that are differences of running counts."""
+def _sum(store: Instructions, instruction: Instruction) -> int:
+    content, *within = instruction.arguments
+    truth = store[content].operation == "to_int64"
+    return _selected(store, store[content].arguments[0], within) if truth else store.add(instruction)
+
+
+_COUNTS: Mapping[str, Callable[[Instructions, Instruction], int]] = {
+    "count_nonzero": _count,
+    "any": _any,
+    "all": _all,
+    "sum": _sum,
+}
+"""Reducers that are differences of running counts; a sum is one if it adds up truth values."""
 
 
 def _grouped(instructions: Sequence[Instruction]) -> tuple[Mapping[int, int], tuple[tuple[int, int], ...]]:
@@ -245,8 +256,8 @@ class _Graph:
         """Yield the computed instructions that must come before ``number``."""
         instruction = self._instructions[number]
         shaped = instruction.operation in {"filter", "padded"}  # these make their structure anew as they go
-        domain = () if shaped or instruction.domain is None else (instruction.domain,)
-        for needed in dict.fromkeys((*instruction.arguments, *domain)):
+        structures = [domain_of(self._instructions, argument) for argument in instruction.arguments]
+        for needed in dict.fromkeys((*instruction.arguments, *structures, None if shaped else instruction.domain)):
             if needed in self._place:
                 yield needed
 

@@ -198,7 +198,7 @@ class _Limbs:
     """
 
     def __init__(self, cells: int, first: int = 0, width: int = 0) -> None:
-        _guard(cells, width)
+        _guard(cells, width + 3)
         self._first = first
         self._limbs = np.zeros((cells, width), np.int64)
         self._nonfinite = np.zeros((cells, 3), np.int64)

@@ -40,7 +40,7 @@ def count_cells(cells, counts):
             counts[np.uint64(chosen[i])] += 1
 
 
-def gather(start, stop, cells, size, values, chosen, terms):  # noqa: PLR0917 - flat, for numba
+def gather(start, stop, cells, size, values, chosen, terms):
     """Write the cells in range and their values to ``chosen`` and ``terms``; return how many."""
     count = 0
     for i in range(start, stop):
@@ -155,7 +155,7 @@ def add_values(start, cells, values, adds, window):
     return cells.size
 
 
-def add_weights(start, cells, weights, counts, window, window2):  # noqa: PLR0917 - flat, for numba
+def add_weights(start, cells, weights, counts, window, window2):
     """Add weights and their squares, rounded to double, and count; return where it stopped, as ``add_values``."""
     chosen = np.empty(BLOCK, np.int64)
     terms = np.empty(BLOCK, np.float64)
