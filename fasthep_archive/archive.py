@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from fasthep_archive import __version__
 from fasthep_archive.context import Context, NoProgress, Progress
 from fasthep_archive.digest import Digest, of_bytes
-from fasthep_archive.errors import BundleError, UsageError, WorkflowError, nearest
+from fasthep_archive.errors import BundleError, UsageError, WorkflowError, nearest, writing
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.container import Member
@@ -98,8 +98,9 @@ def init(directory: AnyPath, *, example: str = "dimuon") -> Path:
         raise UsageError(f"{target} is there already", hint="name a new directory")
     source = resource("examples", example)
     if not (source / "workflow.yaml").is_file():
-        raise UsageError(f"there is no example {example!r}", hint=nearest(example, _examples(source.parent)))
-    shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "out"))
+        raise UsageError(f"there is no example {example!r}", hint=f"there are: {', '.join(_examples(source.parent))}")
+    with writing(target):
+        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "out"))
     return target
 
 
@@ -244,8 +245,7 @@ def _fixed_time(epoch: str) -> datetime:
 
 def _cache_directory() -> Path:
     """Return this user's cache: ``FASTHEP_ARCHIVE_CACHE``, or as the XDG base directory specification says."""
-    named = os.environ.get("FASTHEP_ARCHIVE_CACHE")
-    if named:
+    if named := os.environ.get("FASTHEP_ARCHIVE_CACHE"):
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fasthep-archive"
@@ -467,8 +467,9 @@ def _empty_store(space: Path) -> Store:
 @contextmanager
 def _workspace(parent: Path) -> Iterator[Path]:
     """Yield a new directory in ``parent``, on the file system of what is made; gone afterwards."""
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".fasthep-archive-") as directory:
+    with writing(parent):
+        space = tempfile.TemporaryDirectory(dir=parent, prefix=".fasthep-archive-")
+    with space as directory:
         yield Path(directory)
 
 
@@ -482,9 +483,9 @@ def _claimed(directory: Path) -> Path:
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{directory} is a file", hint="name a directory with -o")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / RECORD).is_file():
-        hint = "name a new directory with -o, or one of an earlier run"
-        raise UsageError(f"{directory} has files that no run left there", hint=hint)
-    directory.mkdir(parents=True, exist_ok=True)
+        raise UsageError(f"{directory} has files that no run left there", hint="name a new one, or an earlier run's")
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     return directory
 
 

@@ -88,7 +88,7 @@ def _add_run(verbs: _Verbs) -> None:
         "--only", metavar="STAGE", action="append", default=[], help="make this stage's product only; repeatable"
     )
     parser.add_argument("--no-cache", action="store_true", help="compute everything, and keep nothing for later runs")
-    _run_options(parser)
+    _run_options(parser, "the record of the run")
 
 
 def _add_pack(verbs: _Verbs) -> None:
@@ -97,30 +97,30 @@ def _add_pack(verbs: _Verbs) -> None:
     )
     _workflow_options(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="the bundle (default: NAME.crate.zip)")
-    _run_options(parser)
+    _run_options(parser, "path, size and identity of the bundle")
 
 
 def _add_inspect(verbs: _Verbs) -> None:
     parser = _verb(verbs, "inspect", _inspect, "show what a bundle holds")
-    parser.add_argument("bundle", metavar="BUNDLE")
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle, or the directory that it was unpacked to")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 
 def _add_verify(verbs: _Verbs) -> None:
     parser = _verb(verbs, "verify", _verify, "check every byte of a bundle; runs nothing from it")
-    parser.add_argument("bundle", metavar="BUNDLE")
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle, or the directory that it was unpacked to")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing unless something is wrong")
 
 
 def _add_replay(verbs: _Verbs) -> None:
     parser = _verb(verbs, "replay", _replay, "run a bundle again and compare every output with the recorded one")
-    parser.add_argument("bundle", metavar="BUNDLE")
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle, or the directory that it was unpacked to")
     parser.add_argument(
         "-o", "--output", metavar="DIR", default="replay", help="where the new outputs go (default: %(default)s)"
     )
     parser.add_argument("--yes", action="store_true", help="you trust this bundle: don't ask before it runs")
-    _run_options(parser)
+    _run_options(parser, "the verdicts")
 
 
 def _workflow_options(parser: argparse.ArgumentParser) -> None:
@@ -128,10 +128,10 @@ def _workflow_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", metavar="VERSION", help="read the document as this version of the language")
 
 
-def _run_options(parser: argparse.ArgumentParser) -> None:
+def _run_options(parser: argparse.ArgumentParser, result: str) -> None:
     parser.add_argument("-j", "--workers", metavar="N", type=int, help="worker processes (default: the usable CPUs)")
     parser.add_argument("--chunk", metavar="EVENTS", type=int, help="events per partition (default: 500000)")
-    parser.add_argument("--json", action="store_true", help="print the record of the run as JSON")
+    parser.add_argument("--json", action="store_true", help=f"print {result} as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
 
 
@@ -234,6 +234,7 @@ def _inspect(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from fasthep_archive import archive
     from fasthep_archive.bundle import verifier
+
     progress = _progress(options)
     try:
         found = archive.verify(options.bundle, progress=progress)
@@ -244,6 +245,8 @@ def _verify(options: argparse.Namespace) -> int:
     elif not found.sound or not options.quiet:
         for problem in found.problems:
             _tell(str(problem))
+        if not found.sound:
+            _tell(f"\nhint: {verifier.HINT}")
         print(verifier.verdict(found, options.bundle))
     return 0 if found.sound else verifier.DAMAGED
 

@@ -14,7 +14,8 @@ A message says what is wrong and where; ``hint`` says what to do about it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -106,6 +107,19 @@ class BundleError(ArchiveError):
     """The bundle is damaged, hostile, or the user has not agreed to run it."""
 
     exit_status = 4
+
+
+@contextmanager
+def writing(path: object) -> Iterator[None]:
+    """Turn what the operating system has against writing ``path`` into an error that says so.
+
+    :raises DataError: when the disk is full, the place is read-only, or not this user's.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise DataError(f"{path} can't be written: {why}", hint="make room there, or name another place") from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

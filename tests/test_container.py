@@ -294,6 +294,12 @@ def test_a_name_is_not_written_twice(tmp_path: Path) -> None:
         write(twice, tmp_path / "b.zip", progress=NoProgress())
 
 
+def test_more_files_than_the_verifier_takes_are_not_written(tmp_path: Path) -> None:
+    many = [Member(name="data/x", source=b"")] * (form.LIMITS.members + 1)
+    with pytest.raises(UsageError, match="200001 files are more than a bundle holds, 200000"):
+        write(many, tmp_path / "b.zip", progress=NoProgress())
+
+
 @pytest.mark.parametrize("make_source", [lambda path: path / "absent", lambda path: path])
 def test_what_is_no_file_is_not_written(tmp_path: Path, make_source: object) -> None:
     with pytest.raises(DataError, match="can't be packed: "):

@@ -5,16 +5,17 @@ import math
 
 import awkward as ak
 import numpy as np
-import pyarrow.feather  # noqa: F401 - awkward's Feather and Parquet support imports it late
 import pytest
 import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasthep_archive.data.content import of_array, of_output, of_value
+from fasthep_archive.data.content import of_array, of_columns, of_output, of_value
 from fasthep_archive.data.products import Cutflow, CutflowRow, Histogram, RegularAxis
+from fasthep_archive.data.source import open_source
 from fasthep_archive.digest import of_bytes
 from fasthep_archive.errors import DataError
+from fasthep_archive.formula.columns import Column
 
 
 def events(count=5000):
@@ -96,6 +97,7 @@ def test_nans_are_one_and_zeros_are_two():
     assert of_array(ak.Array([0.0])) != of_array(ak.Array([-0.0]))
 
 
+OPTIONAL = ak.Array([1.0, None, 3.0, None, 5.0] * 1000)
 DIFFERENT = [
     ak.Array([1, 2, 3]),
     ak.Array([1, 2, 4]),
@@ -139,9 +141,48 @@ def test_blocks_do_not_matter_for_long_arrays():
     assert of_array(ak.Array(values)) == of_array(ak.concatenate([values[:5], values[5:]]))
 
 
-def test_unions_have_no_digest():
-    with pytest.raises(DataError, match="UnionArray has no content digest"):
-        of_array(ak.Array([1, "a"]))
+def test_columns_have_the_digest_of_the_array(array, tmp_path):
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mkrntuple("t", {**{field: array[field] for field in array.fields}, "s": ["a", "µ"] * 2500, "o": OPTIONAL})
+    with (
+        open_source("root_tree", tmp_path / "a.root", "t") as source,
+        uproot.open({tmp_path / "a.root": "t"}) as ntuple,
+    ):
+        assert of_columns(source.read(source.types(), 0, 5000)) == of_array(ntuple.arrays())
+    assert of_columns({"x": Column(np.zeros(0))}) == of_array(ak.Array({"x": np.zeros(0)}))
+
+
+def test_columns_of_other_lengths_are_a_bug():
+    with pytest.raises(ValueError, match="columns of different lengths"):
+        of_columns({"x": Column(np.zeros(2)), "y": Column(np.zeros(3))})
+
+
+@pytest.mark.parametrize(
+    ("array", "what"),
+    [
+        (ak.Array([1, "a"]), "UnionArray has"),
+        (ak.Array(np.zeros(2, np.longdouble)), f"values of type {np.dtype(np.longdouble)} have"),
+    ],
+)
+def test_what_has_no_one_form_has_no_digest(array, what):
+    with pytest.raises(DataError, match=f"{what} no content digest"):
+        of_array(array)
+
+
+def test_categories_and_complex_numbers_are_values():
+    words = ak.Array(["a", "b", "a"])
+    assert of_array(ak.str.to_categorical(words)) == of_array(words)
+    assert of_array(ak.Array(np.array([complex(1, math.nan)]))) == of_array(ak.Array(np.array([complex(1, -math.nan)])))
+
+
+def test_optional_lists_in_columns_have_the_digest_of_the_array():
+    valid = np.array([True, False, True])
+    column = Column(np.array([1.0, 9.0, 3.0]), np.array([0, 2, 3]), valid)
+    assert of_columns({"x": column}) == of_array(ak.Array({"x": [[1.0, None], [3.0]]}))
+
+
+def test_a_histogram_that_is_no_object_is_a_value():
+    assert of_output(b"[1]", "histograms/h.json") == of_value([1])
 
 
 def test_the_form_of_digests_does_not_change():

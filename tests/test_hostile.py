@@ -1,5 +1,6 @@
 """Every hostile or damaged bundle is refused, for its own reason, in bounded memory, and leaves nothing behind."""
 
+import functools
 import tracemalloc
 from pathlib import Path
 
@@ -11,12 +12,17 @@ from fasthep_archive.bundle.verifier import verify
 from fasthep_archive.errors import BundleError
 
 
+@functools.cache
+def built(name: str) -> bytes:
+    return make.HOSTILE[name][0]()
+
+
 @pytest.fixture(params=make.HOSTILE)
 def hostile(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
     """Return a hostile bundle and a part of what the message must say."""
-    build, message = make.HOSTILE[request.param]
+    _, message = make.HOSTILE[request.param]
     path = tmp_path / "hostile.crate.zip"
-    path.write_bytes(build())
+    path.write_bytes(built(request.param))
     return path, message
 
 

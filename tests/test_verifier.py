@@ -1,6 +1,7 @@
 """The verifier: what it finds, what it says, and that it runs from inside a bundle with Python alone."""
 
 import ast
+import functools
 import json
 import os
 import shutil
@@ -101,6 +102,24 @@ def test_a_changed_bit_in_a_large_file_is_found(tmp_path: Path) -> None:
         path.write_bytes(raw)
         raw[offset] ^= 0x10
         assert "data/inputs/large.root: has the CRC-32" in messages(path)
+
+
+def test_an_interruption_does_not_wait_for_large_files(tmp_path: Path) -> None:
+    files = {**make.payload(), **{f"{layout.INPUTS}{n}.root": bytes(4 * source.BLOCK) for n in range(4)}}
+    path = tmp_path / "large.crate.zip"
+    path.write_bytes(make.zipped(make.sealed(files)))
+    package = source.opened(path)
+    count = 0
+
+    def progress(size: int) -> None:
+        nonlocal count
+        count += size
+
+    found = source.measure_all(package, package.members.values(), 1, progress)
+    next(found)
+    found.close()
+    package.close()
+    assert count < 8 * source.BLOCK
 
 
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
@@ -271,6 +290,22 @@ def test_damage_is_found_by_the_bundle_itself(tmp_path: Path) -> None:
     assert f"{MASS}: has the SHA-256" in result.stderr
 
 
+def test_a_damaged_program_does_not_say_that_all_is_well(bundle: Path) -> None:
+    raw = bundle.read_bytes()
+    assert raw.count(b"\nDAMAGED = 4\n") == 1
+    bundle.write_bytes(raw.replace(b"\nDAMAGED = 4\n", b"\nDAMAGED = 0\n"))
+    result = run(bundle, cwd=bundle.parent)
+    assert (result.returncode, result.stderr) == (1, "__main__.py is damaged\n")
+
+
+@pytest.mark.parametrize("part", range(12))
+def test_a_bundle_with_a_changed_bit_never_says_that_all_is_well(bundle: Path, part: int) -> None:
+    raw = bytearray(bundle.read_bytes())
+    raw[len(raw) * part // 12 + part] ^= 1 << part % 8
+    bundle.write_bytes(raw)
+    assert run(bundle, cwd=bundle.parent).returncode != 0
+
+
 def test_nothing_else_of_the_bundle_is_imported(tmp_path: Path) -> None:
     members = make.sealed(make.payload(), tags={"json.py": b"raise SystemExit(0)", "zlib.py": b"raise SystemExit(0)"})
     path = tmp_path / "bad.crate.zip"
@@ -285,6 +320,12 @@ def test_info_shows_what_the_bundle_says_of_itself(bundle: Path) -> None:
     assert result.returncode == 0
     for text in ("Two muons, µ⁺µ⁻", "fasthep-archive 0.1.0", "exact-1", "events.root", "histograms/mass.json"):
         assert text in result.stdout
+
+
+def test_a_reader_that_stops_reading_causes_no_traceback(bundle: Path) -> None:
+    command = f"{sys.executable} -I {bundle} info --json | true"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
 
 
 def test_json_is_one_value_on_standard_output(bundle: Path) -> None:
@@ -322,7 +363,17 @@ def test_the_library_has_the_same_command_line(bundle: Path, capsys: pytest.Capt
 # --- Python 3.8 -----------------------------------------------------------------------------------------------------
 
 ALLOWED = {
-    *("__future__", "argparse", "collections", "collections.abc", "concurrent.futures", "contextlib", "datetime", "hashlib", "json"),
+    *(
+        "__future__",
+        "argparse",
+        "collections",
+        "collections.abc",
+        "concurrent.futures",
+        "contextlib",
+        "datetime",
+        "hashlib",
+        "json",
+    ),
     *("math", "os", "pathlib", "re", "stat", "struct", "sys", "threading", "typing", "unicodedata", "urllib.parse"),
     *("uuid", "zlib"),
 }
@@ -365,6 +416,7 @@ def test_the_modules_of_the_program_share_no_names() -> None:
     assert sorted(defined) == sorted(set(defined))
 
 
+@functools.cache
 def interpreters() -> dict[str, Path]:
     """Return the Python interpreters of this machine, by version, from 3.8 on."""
     found = {}

@@ -103,7 +103,7 @@ def test_a_damaged_product_is_told_when_it_is_read(data):
 
 
 def test_a_missing_directory_is_told(tmp_path):
-    with pytest.raises(DataError, match="no such directory: .*nowhere"):
+    with pytest.raises(DataError, match=r"no such directory: .*nowhere"):
         of_directory(tmp_path / "nowhere")
 
 

@@ -68,6 +68,11 @@ def needs_sidecar(written: Sequence[Written]) -> bool:
 
 
 def _check_names(members: Sequence[Member]) -> None:
+    most = form.LIMITS.members
+    if len(members) > most:
+        raise UsageError(
+            f"{len(members)} files are more than a bundle holds, {most}", hint="pack them into fewer files"
+        )
     faults = list(form.name_faults(member.name for member in members))
     if faults:
         raise UsageError("can't be in a bundle: " + "\n".join(map(str, faults)), hint="rename the files")

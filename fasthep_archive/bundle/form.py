@@ -221,7 +221,8 @@ def name_fault(name: str) -> str | None:
         return next(fault for pattern, fault in _NAME_RULES if re.search(pattern, name, re.DOTALL))
     if not name.isascii() and unicodedata.normalize("NFC", name) != name:
         return "has a name that is not in Unicode's composed form (NFC)"
-    if len(name.encode()) > 1024 or max(len(part.encode()) for part in name.split("/")) > 255:
+    size = len(name.encode())
+    if size > 255 and (size > 1024 or max(len(part.encode()) for part in name.split("/")) > 255):
         return "has a name of more than 1024 bytes, or with a part of more than 255"
     return None
 

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from fasthep_archive.digest import of_bytes
+
 MODULES = ("form", "strictjson", "manifest", "claims", "source", "verifier")
 """In the order of their imports."""
 
@@ -26,15 +28,29 @@ import sys
 
 _HERE = os.path.abspath(__file__)
 _OWN = os.path.dirname(_HERE) if os.path.basename(_HERE) == "__main__.py" else os.path.splitext(_HERE)[0]
-if __name__ == "__main__":  # judge the bundle without importing anything from it, or from beside it
+if __name__ == "__main__":
+    # Judge the bundle without importing anything from it, or from beside it.
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry) not in (_OWN, os.path.dirname(_HERE))]
+    # Python runs a damaged program too, so it looks at itself first. It can't see damage to these lines; what follows
+    # can, and is sound then.
+    import hashlib
 
+    _SOUND = "DIGEST"
+    if hashlib.sha256(__loader__.get_data(__file__).split(b"\\n# body\\n")[-1]).hexdigest() != _SOUND:
+        sys.exit("__main__.py is damaged")
+# body
 '''
 _TAIL = """
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(main(own=_OWN if os.path.exists(_OWN) else None))
+    try:
+        status = main(own=_OWN if os.path.exists(_OWN) else None)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
 """
 
 
@@ -43,7 +59,8 @@ def program() -> bytes:
     """Return ``__main__.py``: the same bytes for the same version of this package."""
     sources = {name: Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
     bodies = (f"\n\n# {f' {name}.py ':=^116}\n\n{_body(source)}\n" for name, source in sources.items())
-    return f"{_HEAD}{_imports(sources.values())}\n{''.join(bodies)}{_TAIL}".encode()
+    text = f"{_imports(sources.values())}\n{''.join(bodies)}{_TAIL}".encode()
+    return _HEAD.replace("DIGEST", of_bytes(text)).encode() + text
 
 
 def _statements(source: str) -> list[ast.Import | ast.ImportFrom]:

@@ -319,8 +319,12 @@ def content(package: Zip | Tree, name: str, limit: int) -> bytes:
     return bytes(buffer)
 
 
+def _discard(_view: memoryview) -> None:
+    """Write nothing."""
+
+
 def measure(
-    read_into: Callable[[memoryview, int], None], size: int, sink: Callable[[memoryview], object] | None = None
+    read_into: Callable[[memoryview, int], None], size: int, sink: Callable[[memoryview], object] = _discard
 ) -> tuple[int, str]:
     """Return the CRC-32 and the SHA-256 of ``size`` bytes, in constant memory.
 
@@ -341,11 +345,13 @@ def measure(
         for start in range(0, size, BLOCK):
             view, crc = following.result() if following else fill(start, crc)
             following = pool.submit(fill, start + BLOCK, crc) if pool and start + BLOCK < size else None
-            hashing = pool.submit(sha.update, view) if pool and sink else sha.update(view)
-            if sink:
+            if pool:
+                hashing = pool.submit(sha.update, view)
                 sink(view)
-            if hashing:
                 hashing.result()
+            else:
+                sha.update(view)
+                sink(view)
     return crc, sha.hexdigest()
 
 
@@ -356,10 +362,12 @@ def measure_all(
 
     ``progress`` is told how many bytes were read, by one thread at a time.
     """
-    lock = threading.Lock()
+    lock, abandoned = threading.Lock(), threading.Event()
 
     def work(member: Member) -> tuple[int, str] | OSError:
         def read_into(view: memoryview, start: int) -> None:
+            if abandoned.is_set():
+                raise OSError("interrupted")
             package.read_into(member, view, start)
             with lock:
                 progress(len(view))
@@ -371,10 +379,13 @@ def measure_all(
 
     with ThreadPoolExecutor(workers) as pool:
         running: deque[tuple[Member, Future[tuple[int, str] | OSError]]] = deque()
-        for member in members:
-            running.append((member, pool.submit(work, member)))
-            if len(running) > 8 * workers:  # results of what is done wait here; bounded, however many members
-                first, future = running.popleft()
+        try:
+            for member in members:
+                running.append((member, pool.submit(work, member)))
+                if len(running) > 8 * workers:  # results of what is done wait here; bounded, however many members
+                    first, future = running.popleft()
+                    yield first, future.result()
+            for first, future in running:
                 yield first, future.result()
-        for first, future in running:
-            yield first, future.result()
+        finally:
+            abandoned.set()

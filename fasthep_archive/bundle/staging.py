@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from fasthep_archive.bundle import layout
 from fasthep_archive.digest import canonical
+from fasthep_archive.errors import writing
 from fasthep_archive.workflow.model import Workflow, resolved
 
 
@@ -60,8 +61,9 @@ def stage(workflow: Workflow, located: Mapping[str, Path], root: Path) -> Staged
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _input_names(located: Mapping[str, Path]) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from fasthep_archive.bundle.claims import RESOLVED, SUMMARY, crate_faults, file_faults, summary_faults
-from fasthep_archive.bundle.form import CRATE, LIMITS, Damage, Limits, Member, Problem, printable
+from fasthep_archive.bundle.form import CRATE, LIMITS, Damage, Limits, Member, Problem, counted, printable
 from fasthep_archive.bundle.manifest import (
     BAG_INFO,
     DECLARATION,
@@ -39,8 +39,8 @@ from fasthep_archive.bundle.source import Tree, Zip, content, measure_all, opene
 from fasthep_archive.bundle.strictjson import json_digest, strict_json
 
 PROGRAM = "__main__.py"
-DAMAGED, MISUSED = 4, 2
-"""Exit statuses."""
+DAMAGED = 4
+"""Exit status."""
 MANY = 100
 """Problems that are told; further ones are counted."""
 HINT = "get the bundle again from where it was published, and compare its SHA-256 with the one published there"
@@ -286,7 +286,7 @@ def result(found: Verification, bundle: str) -> dict[str, Any]:
 def verdict(found: Verification, bundle: str, *, described: bool = False) -> str:
     """Return what was found in one line."""
     if not found.sound:
-        return f"{bundle}: damaged, {len(found.problems)} problems"
+        return f"{bundle}: damaged, {counted(len(found.problems), 'problem')}"
     held = f"{len(found.members)} files of {found.size} bytes"
     away = f"; {len(found.referenced)} more are referenced, not included" if found.referenced else ""
     if described:

@@ -89,7 +89,7 @@ class BasketFile:
             self._packed = np.empty(size, np.uint8)
         packed = self._packed[:size]
         self._file.seek(seek)
-        view, filled = memoryview(packed), 0
+        view, filled = packed.data, 0
         while filled < size:
             count = self._file.readinto(view[filled:])
             if not count:
@@ -105,7 +105,7 @@ class BasketFile:
         while filled < size:
             if at + _BLOCK.size > len(payload):
                 raise DamagedBasket("it is shorter than it should be")
-            tag, _, packed_low, packed_high, unpacked_low, unpacked_high = _BLOCK.unpack_from(payload, at)
+            tag, _, packed_low, packed_high, unpacked_low, unpacked_high = _BLOCK.unpack_from(payload.data, at)
             at += _BLOCK.size
             packed_size, block_size = packed_low | packed_high << 16, unpacked_low | unpacked_high << 16
             block, target = payload[at : at + packed_size], unpacked[filled : filled + block_size]
@@ -127,20 +127,20 @@ class BasketFile:
 def _header(packed: Bytes, size: int | None = None) -> tuple[int, int, int]:
     """Return lengths of key, of the payload, and of the values at its beginning."""
     if len(packed) >= _KEY.size:
-        length, _, unpacked_size, _, key_length, _ = _KEY.unpack_from(packed)
+        length, _, unpacked_size, _, key_length, _ = _KEY.unpack_from(packed.data)
         if length == (size or len(packed)) and _KEY.size + _BASKET.size <= key_length <= len(packed):
-            border = _BASKET.unpack_from(packed, key_length - _BASKET.size)[4] - key_length
+            border = _BASKET.unpack_from(packed.data, key_length - _BASKET.size)[4] - key_length
             if border == unpacked_size or (0 <= border < unpacked_size and (unpacked_size - border) % 4 == 0):
                 return key_length, unpacked_size, border
     raise DamagedBasket("its header is damaged")
 
 
 def _zlib(block: Bytes, target: Bytes) -> int:
-    return _copied(zlib.decompress(block, bufsize=len(target)), target)
+    return _copied(zlib.decompress(block.data, bufsize=len(target)), target)
 
 
 def _lzma(block: Bytes, target: Bytes) -> int:
-    return _copied(lzma.decompress(block), target)
+    return _copied(lzma.decompress(block.data), target)
 
 
 def _copied(content: bytes, target: Bytes) -> int:
@@ -153,15 +153,15 @@ def _lz4(block: Bytes, target: Bytes) -> int:
     import cramjam
     import xxhash
 
-    if xxhash.xxh64(block[8:]).intdigest() != int.from_bytes(block[:8].tobytes(), "big"):
+    if xxhash.xxh64(block[8:].data).intdigest() != int.from_bytes(block[:8].tobytes(), "big"):
         raise DamagedBasket("its checksum is wrong")
-    return int(cramjam.lz4.decompress_block_into(block[8:], target, output_len=len(target)))
+    return int(cramjam.lz4.decompress_block_into(block[8:].data, target.data, output_len=len(target)))
 
 
 def _zstd(block: Bytes, target: Bytes) -> int:
     import cramjam
 
-    return int(cramjam.zstd.decompress_into(block, target))
+    return int(cramjam.zstd.decompress_into(block.data, target.data))
 
 
 _CODECS: Final[Mapping[bytes, Callable[[Bytes, Bytes], int]]] = {

@@ -1,23 +1,26 @@
 """Branches of a TTree that hold plain numbers, read from their baskets without uproot.
 
 A :class:`Branch` is all that reading needs: small, independent of the open file, and it travels between processes.
-Each basket is read once; what branches with one counter share, the offsets, is found once.
+Each basket is read once; the offsets that branches share are found once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fasthep_archive.data.baskets import Basket, BasketFile, DamagedBasket
+from fasthep_archive.data.layouts import checked
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Array, Column
 
-Integers = NDArray[np.int64]
+Integers: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,8 +28,9 @@ class Branch:
     """How the values of a branch lie in the file.
 
     :ivar dtype: of one value, as stored.
-    :ivar size: number of values per entry; none where ``counter`` says it, or the baskets themselves.
+    :ivar size: number of values per entry; none where it varies: then baskets say it themselves, or ``counter`` does.
     :ivar flat: whether an entry is one value, not a list of ``size`` values.
+    :ivar lengths: a name that branches have in common whose entries have the same numbers of values.
     :ivar entries: where baskets begin and end; baskets + 1 entries, ascending from 0.
     :ivar seeks: where in the file baskets lie. :ivar sizes: their bytes there.
     :ivar embedded: the baskets after these, which lie inside of the tree's metadata.
@@ -36,6 +40,7 @@ class Branch:
     dtype: np.dtype[np.generic]
     size: int | None
     flat: bool
+    lengths: str
     counter: Branch | None
     entries: Integers
     seeks: Integers
@@ -97,15 +102,49 @@ class _Piece:
         return (self.first, self.last) == (self.begin, self.end)
 
 
+class Readable(Protocol):
+    """Columns of an open file."""
+
+    def read(self, columns: Iterable[str], start: int, stop: int) -> dict[str, Column]:
+        """Return entries ``start`` to ``stop`` of ``columns``."""
+
+
+Reopen: TypeAlias = Callable[[], AbstractContextManager[Readable]]
+"""Opens a file again; travels between processes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BranchReader:
+    """Reads columns of a file; see :class:`fasthep_archive.data.source.EventReader`.
+
+    :ivar plain: what lies in the file as plain numbers. :ivar others: the columns for which it must be opened.
+    """
+
+    path: Path
+    plain: Mapping[str, Branch]
+    others: tuple[str, ...]
+    reopen: Reopen
+
+    def read(self, start: int, stop: int) -> dict[str, Column]:
+        found = read(self.path, self.plain, start, stop) if self.plain else {}
+        if self.others:
+            with self.reopen() as source:
+                found |= source.read(self.others, start, stop)
+        return found
+
+
 def read(path: Path, branches: Mapping[str, Branch], start: int, stop: int) -> dict[str, Column]:
-    """Return entries ``start`` to ``stop`` of each branch."""
+    """Return entries ``start`` to ``stop`` of each branch.
+
+    :raises DataError: if a basket is damaged, or an unsigned number is beyond int64.
+    """
     with BasketFile(path) as file, BasketFile(path) as counters:
         reading = _Reading(file, counters, start, stop)
         return {name: reading.column(branch) for name, branch in branches.items()}
 
 
 class _Reading:
-    """One reading of a range of entries. Remembers what branches share: the offsets that belong to a counter."""
+    """One reading of a range of entries. Remembers what branches share: offsets."""
 
     def __init__(self, file: BasketFile, counters: BasketFile, start: int, stop: int) -> None:
         """:param counters: the same file again, to read counters while a basket of ``file`` is in use."""
@@ -119,16 +158,16 @@ class _Reading:
         """Return the column."""
         if branch.size is not None:
             content = _sized(self._file, branch, self._start, self._stop)
-            return Column(content, None if branch.flat else np.arange(self._stop - self._start + 1) * branch.size)
-        counter = branch.name if branch.counter is None else branch.counter.name
-        if counter in self._offsets:
-            offsets = self._offsets[counter]
-            return Column(self._counted(branch, offsets), offsets)
-        content, offsets = self._first_counted(branch)
-        self._offsets[counter] = offsets
-        return Column(content, offsets)
+            offsets = None if branch.flat else np.arange(self._stop - self._start + 1) * branch.size
+            return Column(checked(content, branch.name), offsets)
+        offsets = self._offsets.get(branch.lengths)
+        if offsets is None:
+            content, self._offsets[branch.lengths] = self._first_of(branch)
+        else:
+            content = self._with_offsets(branch, offsets)
+        return Column(checked(content, branch.name), self._offsets[branch.lengths])
 
-    def _first_counted(self, branch: Branch) -> tuple[Array, Integers]:
+    def _first_of(self, branch: Branch) -> tuple[Array, Integers]:
         """Return the values of entries of variable length, and the offsets."""
         pieces = list(branch.overlapping(self._start, self._stop))
         size = sum(branch.length(self._file, piece.number) for piece in pieces)
@@ -146,7 +185,7 @@ class _Reading:
             filled += high - low
         return content[:filled], offsets
 
-    def _counted(self, branch: Branch, offsets: Integers) -> Array:
+    def _with_offsets(self, branch: Branch, offsets: Integers) -> Array:
         """Return the values of entries whose offsets are known."""
         content = np.empty(offsets[-1], branch.dtype.newbyteorder("="))
         for piece in branch.overlapping(self._start, self._stop):
@@ -157,7 +196,7 @@ class _Reading:
             low = 0 if starts is None else int(starts[piece.first - piece.begin])
             high = len(values) if starts is None else int(starts[piece.last - piece.begin])
             if high - low != end - begin:
-                raise branch.damaged(piece.number, "its lengths are not those of the branches with the same counter")
+                raise branch.damaged(piece.number, "its lengths are not those of others with the same counter")
             content[begin:end] = values[low:high]
         return content
 

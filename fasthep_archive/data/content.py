@@ -20,8 +20,9 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from fasthep_archive.data.products import kind_of
 from fasthep_archive.data.strictjson import read_json
 from fasthep_archive.digest import JSON, Digest, of_bytes
 from fasthep_archive.errors import DataError
-from fasthep_archive.formula.columns import Array
+from fasthep_archive.formula.columns import Array, Column
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 _ARRAY = b"fasthep-archive array 1\n"
 _VALUE = b"fasthep-archive value 1\n"
 _STEP = 1 << 17
+Path: TypeAlias = tuple[str, ...]
+Leaf: TypeAlias = tuple[Path, Array]
+_RECORD: Leaf = (("record",), np.zeros(0, np.bool_))
 _INTEGER = re.compile(r"[+-]?[0-9]{1,400}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -75,16 +79,47 @@ def of_array(array: ak.Array) -> Digest:
     import awkward as ak
 
     packed = ak.to_packed(ak.Array(array)).layout
+    return _of_leaves(len(packed), _leaves(packed, ()))
+
+
+def of_columns(columns: Mapping[str, Column]) -> Digest:
+    """Return the digest of columns with as many events each: that of the awkward array with these fields."""
+    events = {len(column) for column in columns.values()}
+    if len(events) > 1:
+        raise ValueError(f"columns of different lengths: {sorted(events)}")
+    leaves = chain.from_iterable(_column_leaves(columns[name], ("field", name)) for name in sorted(columns))
+    return _of_leaves(max(events, default=0), chain([_RECORD], leaves))
+
+
+def _of_leaves(length: int, leaves: Iterable[Leaf]) -> Digest:
     found = hashlib.sha256(_ARRAY)
-    found.update(f"{len(packed)}\n".encode())
-    for path, values in _leaves(packed, ()):
+    found.update(f"{length}\n".encode())
+    for path, values in leaves:
         found.update(f"{json.dumps([*path, _type(values), values.size])}\n".encode())
         for start in range(0, values.size, _STEP):
             found.update(_canonical(values[start : start + _STEP]).data)
     return Digest(found.hexdigest())
 
 
-def _leaves(layout: ak.contents.Content, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Array]]:
+def _column_leaves(column: Column, path: Path) -> Iterator[Leaf]:
+    if column.words:
+        words = [word.encode() for word in column.words]
+        lengths = np.array([len(word) for word in words], np.int64)[column.content]
+        yield (*path, "text"), np.concatenate([[0], np.cumsum(lengths)])
+        joined = b"".join(words[code] for code in column.content)
+        yield (*path, "item"), np.frombuffer(joined, np.uint8)
+        return
+    if column.offsets is not None:
+        yield (*path, "list"), column.offsets
+        path = (*path, "item")
+    if column.valid is None or column.valid.all():
+        yield path, column.content
+    else:
+        yield (*path, "valid"), column.valid
+        yield (*path, "present"), column.content[column.valid]
+
+
+def _leaves(layout: ak.contents.Content, path: Path) -> Iterator[Leaf]:
     """Yield the path and the values of each buffer that means something."""
     if layout.is_option:
         valid = np.asarray(layout.mask_as_bool(valid_when=True))
@@ -94,11 +129,9 @@ def _leaves(layout: ak.contents.Content, path: tuple[str, ...]) -> Iterator[tupl
     elif layout.is_indexed:
         yield from _leaves(layout.project(), path)
     elif layout.is_record:
-        yield (*path, "record"), np.zeros(0, np.bool_)
+        yield (*path, *_RECORD[0]), _RECORD[1]
         for field in sorted(layout.fields):
             yield from _leaves(layout[field], (*path, "field", field))
-    elif layout.is_numpy and layout.data.ndim > 1:
-        yield from _leaves(layout.to_RegularArray(), path)
     elif layout.is_list:
         kind = "text" if layout.parameter("__array__") in {"string", "bytestring"} else "list"
         plain = layout.to_ListOffsetArray64(True)

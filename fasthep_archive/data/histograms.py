@@ -199,11 +199,16 @@ class Histogram:
 
         Its regular axes find bins by a formula of their own: fill it further, and a value at an edge can go elsewhere.
         """
+        import warnings
+
         import hist
 
         storage = hist.storage.Int64() if self.variances is None else hist.storage.Weight()
-        filled = hist.Hist(*(_hist_axis(axis) for axis in self.axes), storage=storage, name=self.name)
-        view = filled.view(flow=True)
+        with warnings.catch_warnings():
+            # an axis may be called weight: hist warns of its own keyword, which only matters to who fills by name
+            warnings.filterwarnings("ignore", ".* is a protected keyword")
+            filled = hist.Hist(*(_hist_axis(axis) for axis in self.axes), storage=storage, name=self.name)
+        view: Any = filled.view(flow=True)
         if self.variances is None:
             view[...] = self.values
         else:
@@ -235,9 +240,14 @@ def _histogram(value: Any) -> Histogram:
         name=value["metadata"]["name"],
         axes=axes,
         storage="weighted" if weighted else "count",
-        values=np.array(storage["values"], np.float64 if weighted else np.int64).reshape(shape),
-        variances=np.array(storage["variances"], np.float64).reshape(shape) if weighted else None,
+        values=_array(storage["values"], shape, np.float64 if weighted else np.int64),
+        variances=_array(storage["variances"], shape, np.float64) if weighted else None,
     )
+
+
+def _array(values: Any, shape: tuple[int, ...], dtype: type[np.float64 | np.int64]) -> NDArray[Any]:
+    """Return the array; JSON does not keep the shape of one without bins."""
+    return np.array(values, dtype).reshape(shape)
 
 
 def _regular(axis: Any) -> RegularAxis:
@@ -263,7 +273,7 @@ _AXES: Mapping[str, Callable[[Any], Axis]] = {
 def _hist_axis(axis: Axis) -> hist.axis.AxisProtocol:
     import hist
 
-    names = {"name": axis.name, "label": axis.label}
+    names: dict[str, Any] = {"name": axis.name, "label": axis.label}
     match axis:
         case RegularAxis():
             return hist.axis.Regular(axis.bins, axis.lower, axis.upper, **names)

@@ -74,11 +74,8 @@ def type_of(form: Form, name: str, structure: Structure | None = None) -> Column
         content, optional = _without_option(inner.content)
         if content.is_numpy and not content.inner_shape and content.primitive in _DTYPES:
             return ColumnType(_DTYPES[content.primitive], structure or own, optional)
-    elif inner.is_numpy and inner.primitive in _DTYPES:
-        if not inner.inner_shape:
-            return ColumnType(_DTYPES[inner.primitive], None, optional)
-        if len(inner.inner_shape) == 1 and not optional:
-            return ColumnType(_DTYPES[inner.primitive], _fixed(inner.inner_shape[0]))
+    elif inner.is_numpy and not inner.inner_shape and inner.primitive in _DTYPES:
+        return ColumnType(_DTYPES[inner.primitive], None, optional)
     raise unsupported(name, str(form.type), fields=form.fields)
 
 
@@ -94,12 +91,8 @@ def unsupported(name: str, what: str, *, fields: list[str] | None = None) -> Dat
 
 
 def _without_option(form: Form) -> tuple[Form, bool]:
-    """Return the form below indirections and options, and whether values may be missing."""
-    optional = False
-    while form.is_option or form.is_indexed:
-        optional = optional or form.is_option
-        form = form.content
-    return form, optional
+    """Return the form of values that are there, and whether values may be missing."""
+    return (form.content, True) if form.is_option else (form, False)
 
 
 def column_of(layout: Content, name: str) -> Column:
@@ -110,8 +103,6 @@ def column_of(layout: Content, name: str) -> Column:
     if layout.is_list and layout.parameter("__array__") == "string":
         return text_column(layout)
     offsets = None
-    if layout.is_numpy and layout.data.ndim == 2:
-        layout = layout.to_RegularArray()
     if layout.is_list:
         layout = layout.to_ListOffsetArray64(True)
         offsets = np.asarray(layout.offsets.data)
@@ -120,8 +111,6 @@ def column_of(layout: Content, name: str) -> Column:
     if layout.is_option:
         valid = np.asarray(layout.mask_as_bool(valid_when=True))
         layout = _filled(layout, valid)
-    if layout.is_indexed:
-        layout = layout.project()
     return Column(checked(np.ascontiguousarray(layout.data), name), offsets, valid)
 
 

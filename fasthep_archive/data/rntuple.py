@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import reduce
 from operator import getitem
@@ -10,10 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from fasthep_archive.data.branches import BranchReader, Reopen
+from fasthep_archive.data.damage import told
 from fasthep_archive.data.layouts import LazyTypes, column_of, type_of, unsupported
 from fasthep_archive.formula.columns import Column, ColumnType, Structure
 
 if TYPE_CHECKING:
+    import awkward as ak
     from awkward.forms import Form
     from uproot.behaviors.RNTuple import RField, RNTuple
 
@@ -24,7 +27,9 @@ class NtupleSource(AbstractContextManager["NtupleSource"]):
     A field of a collection is named with a dot: ``Muon.pt``. The fields of one collection share its structure.
     """
 
-    def __init__(self, path: Path, ntuple: RNTuple) -> None:
+    def __init__(self, path: Path, ntuple: RNTuple, reopen: Reopen) -> None:
+        self._path = path
+        self._reopen = reopen
         self._ntuple = ntuple
         self._fields: dict[str, RField] = dict(ntuple.items())
         self._types = LazyTypes(self._fields, self._type, f"RNTuple {ntuple.name!r} of {path}")
@@ -54,17 +59,26 @@ class NtupleSource(AbstractContextManager["NtupleSource"]):
         names = list(columns)
         for name in names:
             self._types[name]  # refuses what formulas can't take
-        together = [name for name in names if not _in_tuple(name)]
-        found = {name: self._fields[name] for name in names if _in_tuple(name)}
-        arrays = {
-            name: field.array(entry_start=start, entry_stop=stop, array_cache=None) for name, field in found.items()
-        }
-        if together:
-            read = self._ntuple.arrays(
-                filter_name=set(together).__contains__, entry_start=start, entry_stop=stop, array_cache=None
-            )
-            arrays |= {name: reduce(getitem, name.split("."), read) for name in together}
+        with told(self._path):
+            arrays = self._arrays(names, start, stop)
         return {name: column_of(arrays[name].layout, name) for name in names}
+
+    def _arrays(self, names: Sequence[str], start: int, stop: int) -> dict[str, ak.Array]:
+        """Return the fields, those of one collection read together, but those of tuples one by one."""
+        options = {"entry_start": start, "entry_stop": stop, "array_cache": None}
+        arrays = {name: self._fields[name].array(**options) for name in names if _in_tuple(name)}
+        together = [name for name in names if name not in arrays]
+        if together:
+            wanted = set(together)
+            read = self._ntuple.arrays(filter_field=lambda field: field.path in wanted, **options)
+            arrays |= {name: reduce(getitem, name.split("."), read) for name in together}
+        return arrays
+
+    def reader(self, columns: Iterable[str]) -> BranchReader:
+        names = tuple(columns)
+        for name in names:
+            self._types[name]  # refuses what formulas can't take
+        return BranchReader(path=self._path, plain={}, others=names, reopen=self._reopen)
 
     def _type(self, name: str) -> ColumnType:
         field = self._fields[name]
@@ -72,8 +86,9 @@ class NtupleSource(AbstractContextManager["NtupleSource"]):
             form, _ = field.to_akform()
         except Exception as error:  # uproot has several ways to say that it does not know a type
             raise unsupported(name, field.typename or "an unknown class") from error
-        form, shared = _own_form(form.contents[0], depth=_depth(field))
-        return type_of(form, name, Structure(name.rpartition(".")[0], counted=True) if shared else None)
+        form, levels = _within_list(form.contents[0], depth=name.count("."))
+        collection = ".".join(name.split(".")[:-levels]) if levels else None
+        return type_of(form, name, Structure(collection, counted=True) if collection else None)
 
 
 def _in_tuple(name: str) -> bool:
@@ -81,25 +96,17 @@ def _in_tuple(name: str) -> bool:
     return name.rpartition(".")[2].isdigit()
 
 
-def _depth(field: RField) -> int:
-    """Return how many fields the field is below."""
-    depth = 0
-    while not field.top_level:
-        field, depth = field.parent, depth + 1
-    return depth
+def _within_list(form: Form, *, depth: int) -> tuple[Form, int]:
+    """Return the field's own form within the list around it, and how many levels the list is above it; 0 without one.
 
-
-def _own_form(form: Form, *, depth: int) -> tuple[Form, bool]:
-    """Return the form without the records around it, and whether a list was around it, which is now inside.
-
-    uproot returns a field of a collection within lists of records that have this field alone.
+    uproot returns a field of a collection as a list of records that have this field alone.
     """
     from awkward.forms import ListOffsetForm
 
-    shared = False
-    for _ in range(depth):
-        if form.is_list and form.content.is_record:
-            form, shared = ListOffsetForm("i64", form.content.contents[0]), True
-        elif form.is_record:
-            form = form.contents[0]
-    return form, shared
+    levels = 0
+    if form.is_list:
+        content = form.content
+        while content.is_record and levels < depth:
+            content, levels = content.contents[0], levels + 1
+        form = ListOffsetForm("i64", content) if levels else form
+    return form, levels

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fasthep_archive.data.damage import told
 from fasthep_archive.data.rntuple import NtupleSource
 from fasthep_archive.data.ttree import TreeSource
-from fasthep_archive.errors import ArchiveError, DataError, nearest
+from fasthep_archive.errors import DataError, nearest
 
 if TYPE_CHECKING:
     from uproot.reading import ReadOnlyDirectory
 
-_SOURCES = {"TTree": TreeSource, "TNtuple": TreeSource, "TNtupleD": TreeSource, "ROOT::RNTuple": NtupleSource}
+_SOURCES: Mapping[str, type[TreeSource | NtupleSource]] = {
+    "TTree": TreeSource,
+    "TNtuple": TreeSource,
+    "TNtupleD": TreeSource,
+    "ROOT::RNTuple": NtupleSource,
+}
 _MAGIC = b"root"
+_LARGE = 1_000_000
+"""Added to the version of a file whose header has positions of 8 bytes instead of 4."""
+
+
+class NoTree(DataError):
+    """The file can be read, but has no such tree."""
 
 
 def open_tree(path: Path, tree: str) -> TreeSource | NtupleSource:
@@ -27,10 +39,10 @@ def open_tree(path: Path, tree: str) -> TreeSource | NtupleSource:
     _refuse_others(path)
     import uproot
 
-    with _told(path):
-        file = uproot.open(
-            path, object_cache=None, array_cache=None, handler=uproot.MultithreadedFileSource, num_workers=1
-        )
+    with told(path):
+        # read(2) without threads: a mapped file that is cut short kills the process, and workers may be forked
+        source = uproot.MultithreadedFileSource
+        file = uproot.open(path, object_cache=None, array_cache=None, handler=source, use_threads=False)
         try:
             return _found(path, file, tree)
         except BaseException:
@@ -44,36 +56,40 @@ def _refuse_others(path: Path) -> None:
         if path.is_dir():
             raise DataError(f"{path} is a directory, not a ROOT file")
         with path.open("rb") as stream:
-            start = stream.read(len(_MAGIC))
+            start = stream.read(20)
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}") from error
     except OSError as error:
         raise DataError(f"can't read {path}: {error.strerror or error}") from error
-    if start != _MAGIC:
+    if not start.startswith(_MAGIC):
         raise DataError(
             f"{path} is empty" if not start else f"{path} is not a ROOT file: it does not begin with 'root'"
         )
+    size, end = path.stat().st_size, _end(start)
+    if size < end:
+        raise DataError(f"{path} is cut off: it has {size} bytes of {end}", hint="copy it again from where it came")
+
+
+def _end(header: bytes) -> int:
+    """Return the size that the file says it has (TFile's fEND, https://root.cern/doc/master/classTFile.html)."""
+    large = int.from_bytes(header[4:8], "big") >= _LARGE
+    return int.from_bytes(header[12:20] if large else header[12:16], "big")
 
 
 def _found(path: Path, file: ReadOnlyDirectory, tree: str) -> TreeSource | NtupleSource:
-    classes = file.classnames(recursive=True, cycle=False)
-    trees = [name for name, kind in classes.items() if kind in _SOURCES]
-    if tree not in classes:
-        raise DataError(f"no tree {tree!r} in {path}", hint=nearest(tree, trees) or _list(trees))
-    if tree not in trees:
-        raise DataError(f"{tree!r} in {path} is a {classes[tree]}, not a tree", hint=_list(trees))
-    return _SOURCES[classes[tree]](path, file[tree])
+    try:
+        kind = file.classname_of(tree)
+    except KeyError as error:
+        trees = _trees(file)
+        raise NoTree(f"no tree {tree!r} in {path}", hint=nearest(tree, trees) or _list(trees)) from error
+    if kind not in _SOURCES:
+        raise NoTree(f"{tree!r} in {path} is a {kind}, not a tree", hint=_list(_trees(file)))
+    return _SOURCES[kind](path, file[tree], partial(open_tree, path, tree))
+
+
+def _trees(file: ReadOnlyDirectory) -> list[str]:
+    return [name for name, kind in file.classnames(recursive=True, cycle=False).items() if kind in _SOURCES]
 
 
 def _list(trees: list[str]) -> str:
     return f"its trees: {', '.join(trees)}" if trees else "it has no trees"
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ArchiveError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path} is damaged or cut off: {error}") from error

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from fasthep_archive.data.baskets import Basket
-from fasthep_archive.data.branches import Branch, read
-from fasthep_archive.data.layouts import LazyTypes, checked, column_of, type_of, unsupported
+from fasthep_archive.data.branches import Branch, BranchReader, Reopen, read
+from fasthep_archive.data.damage import told
+from fasthep_archive.data.layouts import LazyTypes, column_of, type_of, unsupported
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Column, ColumnType, Structure
 
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 class TreeSource(AbstractContextManager["TreeSource"]):
     """The events of an open TTree; see :class:`fasthep_archive.data.source.EventSource`."""
 
-    def __init__(self, path: Path, tree: TTree) -> None:
+    def __init__(self, path: Path, tree: TTree, reopen: Reopen) -> None:
         self._path = path
         self._tree = tree
+        self._reopen = reopen
         self._branches = _branches(tree)
         self._types = LazyTypes(self._branches, self._type, f"tree {tree.name!r} of {path}")
 
@@ -57,6 +59,10 @@ class TreeSource(AbstractContextManager["TreeSource"]):
         ROOT and uproot end them together, cluster by cluster. Where a file has no such entries (very old ones), those
         of the largest branch are taken.
         """
+        with told(self._path):
+            return self._clusters()
+
+    def _clusters(self) -> tuple[int, ...]:
         filled = [branch for branch in self._branches.values() if branch.num_baskets]
         if not filled:
             return tuple(sorted({0, self.entries}))
@@ -70,23 +76,21 @@ class TreeSource(AbstractContextManager["TreeSource"]):
     def read(self, columns: Iterable[str], start: int, stop: int) -> dict[str, Column]:
         if not 0 <= start <= stop <= self.entries:
             raise ValueError(f"entries {start} to {stop} of {self.entries}")
-        names = list(columns)
-        plain = {name: branch for name in names if (branch := self._plain(name, stop))}
-        found = read(self._path, plain, start, stop)
-        for name, column in found.items():
-            checked(column.content, name)
-        return {name: found[name] if name in found else self._through_uproot(name, start, stop) for name in names}
+        reader = self.reader(columns)
+        found = read(self._path, reader.plain, start, stop)
+        return found | {name: self._through_uproot(name, start, stop) for name in reader.others}
 
-    def _plain(self, name: str, stop: int) -> Branch | None:
-        """Return how the branch lies in the file, or none if only uproot can tell."""
-        self._types[name]  # refuses what formulas can't take
-        branch = self._branches[name]
-        if branch.num_entries < stop:
-            raise DataError(f"branch {name!r} has {branch.num_entries} entries, its tree has {self.entries}")
-        return _plain(branch)
+    def reader(self, columns: Iterable[str]) -> BranchReader:
+        names = tuple(columns)
+        for name in names:
+            self._types[name]  # refuses what formulas can't take
+        plain = {name: branch for name in names if (branch := _plain(self._branches[name]))}
+        others = tuple(name for name in names if name not in plain)
+        return BranchReader(path=self._path, plain=plain, others=others, reopen=self._reopen)
 
     def _through_uproot(self, name: str, start: int, stop: int) -> Column:
-        array = self._branches[name].array(entry_start=start, entry_stop=stop, library="ak", array_cache=None)
+        with told(self._path):
+            array = self._branches[name].array(entry_start=start, entry_stop=stop, library="ak", array_cache=None)
         return column_of(array.layout, name)
 
     def _type(self, name: str) -> ColumnType:
@@ -94,12 +98,16 @@ class TreeSource(AbstractContextManager["TreeSource"]):
         if len(branch.branches):
             hint = f"name one of its branches: {', '.join(child.name for child in branch.branches)}"
             raise DataError(f"branch {name!r} has no values of its own, it groups others", hint=hint)
+        if branch.num_entries != self.entries:
+            raise DataError(f"branch {name!r} has {branch.num_entries} entries, its tree has {self.entries}")
+        if _packed(branch):
+            raise unsupported(name, "an array of numbers packed into fewer bits (Double32_t), which uproot misreads")
         try:
             form = branch.interpretation.awkward_form(branch.file)
-        except Exception as error:  # uproot has a dozen ways to say that it knows no array for a class
-            raise unsupported(name, branch.typename or "an unknown class") from error
-        counter = branch.count_branch
-        return type_of(form, name, None if counter is None else Structure(counter.name, counted=True))
+        except Exception as error:  # uproot has a dozen ways to say that it knows no array for something
+            raise unsupported(name, branch.member("fClassName", none_if_missing=True) or branch.title) from error
+        counted = branch.count_leaf is not None
+        return type_of(form, name, Structure(_lengths(branch), counted=True) if counted else None)
 
 
 def _branches(tree: TTree) -> dict[str, TBranch]:
@@ -111,19 +119,40 @@ def _branches(tree: TTree) -> dict[str, TBranch]:
     return {branch.name if owners[branch.name] == 1 else path: branch for path, branch in paths.items()}
 
 
+def _packed(branch: TBranch) -> bool:
+    """Return whether values are packed as ``x[n]/d[0,100,16]`` says, while uproot 5.7 takes them for plain floats."""
+    leaves = branch.member("fLeaves")
+    described = len(leaves) == 1 and leaves[0].classname == "TLeafD32" and "/d[" in leaves[0].member("fTitle")
+    return described and "AsDtype" in repr(branch.interpretation)
+
+
+def _lengths(branch: TBranch) -> str:
+    """Return the name of the counter, which in a split collection is no branch (``Muons_``); without one, the path."""
+    return str(branch.object_path if branch.count_leaf is None else branch.count_leaf.member("fName"))
+
+
+def _counter(branch: TBranch) -> Branch | None:
+    """Return the branch that counts; none if that is a leaf of a collection."""
+    counter = branch.count_branch
+    if counter is None or counter.count_leaf is not None:
+        return None
+    found = _plain(counter)
+    return found if found and found.flat and found.dtype.kind in "iu" else None
+
+
 def _plain(branch: TBranch) -> Branch | None:
     """Return how the branch lies in its baskets, or none if its values are not simply one after the other."""
     from uproot.interpretation.jagged import AsJagged
 
     interpretation, counter, size = branch.interpretation, None, None
-    if type(interpretation) is AsJagged:
-        counter = None if branch.count_branch is None else _plain(branch.count_branch)
-        if interpretation.header_bytes or counter is None or counter.dtype.kind not in "iu" or not counter.flat:
+    jagged = type(interpretation) is AsJagged
+    if jagged:
+        if interpretation.header_bytes:
             return None
-        interpretation = interpretation.content
+        counter, interpretation = _counter(branch), interpretation.content
     if not _numbers(interpretation):
         return None
-    if counter is None:
+    if not jagged:
         size = int(np.prod(interpretation.inner_shape, dtype=np.int64))
     embedded = tuple(Basket(np.asarray(basket.data), basket.byte_offsets) for basket in branch.embedded_baskets)
     normal = branch.num_baskets - len(embedded)
@@ -131,7 +160,8 @@ def _plain(branch: TBranch) -> Branch | None:
         name=branch.name,
         dtype=interpretation.from_dtype.base,
         size=size,
-        flat=counter is None and not interpretation.inner_shape,
+        flat=not jagged and not interpretation.inner_shape,
+        lengths=_lengths(branch),
         counter=counter,
         entries=np.array(branch.entry_offsets, np.int64),
         seeks=np.array(branch.member("fBasketSeek")[:normal], np.int64),

@@ -10,10 +10,12 @@ import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from fasthep_archive import digest
 from fasthep_archive.digest import Digest
+from fasthep_archive.errors import DataError
 from fasthep_archive.execution.store import write_atomically
 from fasthep_archive.kernels.cache import private_directory
 
@@ -32,19 +34,42 @@ class InputFile:
     sha256: Digest
 
 
-def locate(name: str, *, document: Path, working_directory: Path) -> tuple[Path | None, tuple[Path, ...]]:
-    """Return the file called ``name``, or none, and the places where it was looked for.
+def locate(name: str, *, document: Path, working_directory: Path) -> Path:
+    """Return the file called ``name``.
 
     A relative name is looked for beside the document first, then, as FAST-HEP does, in the working directory.
+
+    :raises DataError: if there is no such file.
     """
     written = Path(name)
     beside = [written] if written.is_absolute() else [document.parent / written, working_directory / written]
     places = tuple(dict.fromkeys(place.absolute() for place in beside))
-    return next((place for place in places if place.exists()), None), places
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise DataError(f"no such file: {name}", hint=_instead(written, places))
+    if not found.is_file():
+        raise DataError(f"{name} is {'a directory' if found.is_dir() else 'no file'}", hint="list its files one by one")
+    return found
 
 
-def digests(paths: Iterable[Path], *, cache: Path, remembered: bool, workers: int) -> Mapping[Path, Digest]:
-    """Return the digest of each file, hashing several at a time."""
+def _instead(written: Path, places: Iterable[Path]) -> str:
+    """Return what the user may have meant by a file that isn't there, or where it should be."""
+    if any(sign in written.name for sign in "*?[{"):
+        return "names are taken as they are written: list the files one by one"
+    for place in places:
+        siblings = place.parent.iterdir() if place.parent.is_dir() else ()
+        by_stem = {path.stem: path.name for path in sorted(siblings)}
+        close = get_close_matches(written.stem, by_stem, n=1, cutoff=0.6)
+        if close:
+            return f"did you mean {by_stem[close[0]]!r}?"
+    return f"looked for {' and '.join(map(str, places))}"
+
+
+def hashed(paths: Iterable[Path], *, cache: Path, remembered: bool, workers: int) -> Mapping[Path, Digest]:
+    """Return the digest of each file, hashing several at a time.
+
+    :raises DataError: if one can't be read.
+    """
     known = private_directory(cache / "digests")
     distinct = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
@@ -63,6 +88,9 @@ def _digest(path: Path, known: Path, *, remembered: bool) -> Digest:
                 return Digest(remembered_digest)
         except (ValueError, TypeError):
             memory.unlink(missing_ok=True)
-    found = digest.of_file(path)
+    try:
+        found = digest.of_file(path)
+    except OSError as error:
+        raise DataError(f"can't read {path}: {error.strerror or error}") from error
     write_atomically(memory, digest.canonical([identity, found]).encode())
     return found

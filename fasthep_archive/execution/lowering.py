@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import Fault, nearest
+from fasthep_archive.errors import DataError, Fault, nearest
 from fasthep_archive.execution.plan import StageFill, Variant
 from fasthep_archive.formula.columns import ColumnType, DType
 from fasthep_archive.kernels.program import Builder
 from fasthep_archive.operations.protocol import Fill, Operation
 from fasthep_archive.operations.stream import Lowering, Named, Stream, Uncertain
 from fasthep_archive.workflow.model import Dataset, Source, Stage, Workflow
+
+Offered: TypeAlias = ColumnType | Literal["absent", "unusable"]
+"""What a file has under a branch's name."""
 
 
 def lower(
@@ -24,9 +26,12 @@ def lower(
     dataset: Dataset,
     types: Mapping[str, ColumnType],
     report: Callable[[Fault], None],
-) -> tuple[Variant, Mapping[str, ColumnType]]:
-    """Return the lowered stages of ``source`` for files of ``dataset`` and their branches, and the types used."""
-    branches = _Branches(workflow, source, types, report)
+) -> tuple[Variant, Mapping[str, Offered]]:
+    """Return the lowered stages of ``source`` for files of ``dataset`` with branches like ``types``.
+
+    The other result is what was looked up in ``types``: for files that offer the same, the stages are the same.
+    """
+    branches = _Branches(workflow, source, types)
     scalars: dict[str, bool | int | float] = {}
     constants = _constants(workflow, dataset, branches.builder, scalars)
     lowering = Lowering(
@@ -39,7 +44,31 @@ def lower(
         text_column=branches.text_column,
     )
     fills = tuple(_stage_fills(workflow, operations, source, dataset, lowering, scalars))
-    return Variant(builder=branches.builder, fills=fills, scalars=scalars), branches.used
+    return Variant(builder=branches.builder, fills=fills, scalars=scalars), branches.asked
+
+
+def offered(types: Mapping[str, ColumnType], branch: str) -> Offered:
+    """Return the type of ``branch`` in a file, or why formulas can't have it."""
+    if branch not in types:
+        return "absent"
+    try:
+        return types[branch]
+    except DataError:
+        return "unusable"
+
+
+def declared(
+    workflow: Workflow, source: Source, types: Mapping[str, ColumnType], report: Callable[[Fault], None]
+) -> None:
+    """Report the branches that the document says a file of ``source`` has and that it lacks, used or not."""
+    places = [((*field.path, "branch"), field.branch) for field in workflow.fields if field.stream == source.id]
+    if source.missing_branches == "error":
+        listed = enumerate(source.branches or ())
+        places += [((*source.path, "branches", number), branch) for number, branch in listed]
+    for path, branch in places:
+        if branch not in types:
+            message = f"tree {source.tree!r} has no branch {branch!r}"
+            report(Fault(message, workflow.document.where(path), nearest(branch, types)))
 
 
 def applies(stage: Stage, dataset: Dataset) -> bool:
@@ -83,44 +112,64 @@ def _text(builder: Builder, fill: Fill, scalars: Mapping[str, bool | int | float
 
 
 class _Branches:
-    """The branches and aliases of a file as inputs of one program."""
+    """The branches and aliases of a file as inputs of one program.
 
-    def __init__(
-        self, workflow: Workflow, source: Source, types: Mapping[str, ColumnType], report: Callable[[Fault], None]
-    ):
-        self.used: dict[str, ColumnType] = {}
+    :ivar asked: what was found under each name that was looked up: what another file must offer to be of one kind.
+    """
+
+    def __init__(self, workflow: Workflow, source: Source, types: Mapping[str, ColumnType]):
+        self.asked: dict[str, Offered] = {}
         self.builder = Builder(types)
         self._types = types
-        aliases = {field.alias: field for field in workflow.fields if field.stream == source.id}
-        self._branch = {alias: field.branch for alias, field in aliases.items()}
-        for field in aliases.values():
-            if field.branch not in types:
-                where = workflow.document.where((*field.path, "branch"))
-                report(
-                    Fault(f"tree {source.tree!r} has no branch {field.branch!r}", where, nearest(field.branch, types))
-                )
-        if source.missing_branches == "error":
-            for number, branch in enumerate(source.branches or ()):
-                if branch not in types:
-                    where = workflow.document.where((*source.path, "branches", number))
-                    report(Fault(f"tree {source.tree!r} has no branch {branch!r}", where, nearest(branch, types)))
-        self.names: Mapping[str, object] = ChainMap(self._branch, types)  # type: ignore[arg-type]  # read only
+        self._aliases = {field.alias: field.branch for field in workflow.fields if field.stream == source.id}
+        self.names: Mapping[str, object] = _Names(self)
+
+    def knows(self, name: str) -> bool:
+        """Say whether there is a branch or an alias called ``name``."""
+        if name in self._aliases:
+            return True
+        if name not in self._types:
+            self.asked[name] = "absent"
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        yield from dict.fromkeys([*self._aliases, *self._types])
 
     def column(self, name: str) -> Named:
         """Return the input that a branch or an alias stands for."""
-        branch = self._branch.get(name, name)
-        if branch not in self._types:
-            raise Uncertain(name)  # an alias whose branch is missing, which has been reported
-        self.used[branch] = self._types[branch]
+        branch = self._aliases.get(name, name)
+        if self._offered(branch) == "absent":
+            raise Uncertain(name)  # an alias whose branch is missing, which declared() reports
         return self.builder.column(branch)
 
     def text_column(self, name: str) -> str | None:
         """Return the branch behind ``name`` if it holds texts."""
-        branch = self._branch.get(name, name)
-        if branch in self._types and self._types[branch].dtype == "text":
-            self.used[branch] = self._types[branch]
-            return branch
-        return None
+        branch = self._aliases.get(name, name)
+        found = self._offered(branch)
+        return branch if isinstance(found, ColumnType) and found.dtype == "text" else None
+
+    def _offered(self, branch: str) -> Offered:
+        self.asked[branch] = offered(self._types, branch)
+        return self.asked[branch]
+
+
+class _Names(Mapping[str, object]):
+    """The names of branches and aliases."""
+
+    def __init__(self, branches: _Branches):
+        self._branches = branches
+
+    def __getitem__(self, name: str) -> object:
+        if not self._branches.knows(name):
+            raise KeyError(name)
+        return name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._branches)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._branches)
 
 
 def _constants(

@@ -98,7 +98,8 @@ class Work:
 
     def alone(self, fill: WorkFill) -> Work:
         """Return the same work for one of its stages only."""
-        return replace(self, fills=(fill,))
+        outputs = tuple(range(len(fill.outputs)))
+        return replace(self, program=self.program.only(fill.outputs), fills=(replace(fill, outputs=outputs),))
 
     @property
     def branches(self) -> tuple[str, ...]:

@@ -6,21 +6,25 @@ located in the document like those of the schema.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
+from fasthep_archive.data.root import NoTree
 from fasthep_archive.data.source import EventSource, open_source, partitions
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError, Fault
-from fasthep_archive.execution.inputs import InputFile, digests, locate
-from fasthep_archive.execution.lowering import applies, lower
+from fasthep_archive.execution.findings import Findings
+from fasthep_archive.execution.inputs import InputFile, hashed, locate
+from fasthep_archive.execution.lowering import Offered, applies, declared, lower, offered
 from fasthep_archive.execution.plan import Merge, Partition, Pass, Plan, Variant, merge_key, part_key
 from fasthep_archive.formula.columns import ColumnType
 from fasthep_archive.operations.protocol import Operation
 from fasthep_archive.workflow.model import Dataset, Source, Workflow
+
+Digests: TypeAlias = Literal["none", "remembered", "read"]
 
 _UNREAD = Digest("")
 """Stands for the digest of a file where the plan is only looked at."""
@@ -43,7 +47,7 @@ class Settings:
     version: str
     cache: Path
     working_directory: Path
-    digests: Literal["none", "remembered", "read"]
+    digests: Digests
     workers: int
 
 
@@ -55,20 +59,42 @@ def make_plan(
     :param operations: the operation of each stage, by stage id; stages with faults of their own are absent.
     """
     planner = _Planner(workflow, operations, settings)
-    passes = tuple(planner.passes())
-    inputs = tuple(dict.fromkeys(step.partition.file for step in passes))
-    plan = Plan(passes=passes, merges=planner.merges(passes), inputs=inputs, warnings=tuple(planner.warnings))
-    return plan, tuple(dict.fromkeys(planner.faults))
+    opened = tuple(planner.opened())
+    faults = tuple(dict.fromkeys([*planner.faults, *planner.findings.faults()]))
+    digests = "none" if faults else settings.digests  # nothing is hashed for a plan that can't be carried out
+    inputs = planner.inputs(digests)
+    passes = tuple(planner.passes(opened, inputs))
+    plan = Plan(
+        passes=passes,
+        merges=planner.merges(passes),
+        inputs=tuple(inputs.values()),
+        warnings=tuple(planner.warnings),
+    )
+    return plan, faults
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Opened:
-    """An input file of one dataset, opened with one source's tree."""
+    """What is known of an input file of one dataset, after a look at one source's tree."""
 
     source: Source
     dataset: Dataset
-    file: InputFile
-    events: EventSource
+    name: str
+    variant: Variant
+    ranges: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    """The lowered stages, the faults that they showed, and which files they are for."""
+
+    asked: Mapping[str, Offered]
+    variant: Variant
+    faults: tuple[Fault, ...]
+
+    def fits(self, types: Mapping[str, ColumnType]) -> bool:
+        """Say whether a file with branches of these types is of this kind."""
+        return all(offered(types, branch) == found for branch, found in self.asked.items())
 
 
 class _Planner:
@@ -79,27 +105,55 @@ class _Planner:
         self.operations = operations
         self.settings = settings
         self.faults: list[Fault] = []
+        self.findings = Findings()
         self.warnings: list[str] = []
-        self._variants: dict[tuple[str, str], list[tuple[Mapping[str, ColumnType], Variant]]] = {}
+        self._paths = self._located()
+        self._kinds: dict[tuple[str, str], list[_Kind]] = {}
 
-    def passes(self) -> Iterable[Pass]:
-        """Yield the passes: source by source, dataset by dataset, file by file, in the order of the document."""
-        located = self._located()
-        known = self._digests(path for path, _ in located.values())
+    def opened(self) -> Iterable[_Opened]:
+        """Yield what the files have: source by source, dataset by dataset, file by file, as the document has them."""
         for source in self.workflow.sources:
             for dataset in self.workflow.datasets:
-                counted = 0
+                counts = []
                 for number, name in enumerate(dataset.files):
-                    if name not in located:
-                        continue
-                    path, size = located[name]
-                    file = InputFile(name=name, path=path, size=size, sha256=known.get(path, _UNREAD))
-                    with ExitStack() as stack:
-                        opened = self._opened(source, dataset, file, number, stack)
-                        if opened is not None:
-                            counted += opened.events.entries
-                            yield from self._file_passes(opened)
-                self._compare_entries(dataset, counted)
+                    if name in self._paths:
+                        try:
+                            with open_source(source.kind, self._paths[name], source.tree) as events:
+                                counts.append(events.entries)
+                                yield self._looked_at(source, dataset, name, events)
+                        except NoTree as error:
+                            self._without_tree(error, source, dataset, name)
+                        except DataError as error:
+                            self._unreadable(error, dataset, number)
+                if source.id == self.workflow.primary_stream:
+                    self._warn(dataset, sum(counts))
+
+    def inputs(self, digests: Digests) -> Mapping[str, InputFile]:
+        """Return all files of the datasets by name, in the order of the document, with or without events."""
+        known: Mapping[Path, Digest] = {}
+        if digests != "none":
+            remembered = digests == "remembered"
+            cache, workers = self.settings.cache, self.settings.workers
+            known = hashed(self._paths.values(), cache=cache, remembered=remembered, workers=workers)
+        return {
+            name: InputFile(name=name, path=path, size=path.stat().st_size, sha256=known.get(path, _UNREAD))
+            for name, path in self._paths.items()
+        }
+
+    def passes(self, opened: Iterable[_Opened], inputs: Mapping[str, InputFile]) -> Iterable[Pass]:
+        """Yield the passes over what was opened, in the same order."""
+        for found in opened:
+            for start, stop in found.ranges:
+                partition = Partition(
+                    source=found.source.id,
+                    dataset=found.dataset.name,
+                    file=inputs[found.name],
+                    tree=found.source.tree,
+                    start=start,
+                    stop=stop,
+                )
+                parts = {fill.stage: part_key(fill, partition, self.settings.version) for fill in found.variant.fills}
+                yield Pass(partition=partition, variant=found.variant, parts=parts)
 
     def merges(self, passes: Sequence[Pass]) -> tuple[Merge, ...]:
         """Return the merges of all stages that leave something behind, in the order of the document."""
@@ -116,73 +170,70 @@ class _Planner:
             found.append(Merge(stage=stage.id, op=stage.op, product=product, parts=parts, key=key))
         return tuple(found)
 
-    def _located(self) -> dict[str, tuple[Path, int]]:
+    def _located(self) -> dict[str, Path]:
         """Return where each file of the datasets is; report the missing ones."""
         document = self.workflow.document.files[0]
-        found: dict[str, tuple[Path, int]] = {}
+        found: dict[str, Path] = {}
         for dataset in self.workflow.datasets:
             for number, name in enumerate(dataset.files):
-                path, places = locate(name, document=document, working_directory=self.settings.working_directory)
-                if path is None:
-                    looked = " and ".join(dict.fromkeys(str(place.parent) for place in places))
-                    self._fault(f"no such file: {name}", (*dataset.path, "files", number), hint=f"looked in {looked}")
-                elif not path.is_file():
-                    self._fault(f"not a file: {name}", (*dataset.path, "files", number))
-                else:
-                    found[name] = (path, path.stat().st_size)
+                try:
+                    found[name] = locate(name, document=document, working_directory=self.settings.working_directory)
+                except DataError as error:
+                    self._fault(error.message, (*dataset.path, "files", number), hint=error.hint)
         return found
 
-    def _digests(self, paths: Iterable[Path]) -> Mapping[Path, Digest]:
-        if self.settings.digests == "none":
-            return {}
-        remembered = self.settings.digests == "remembered"
-        return digests(paths, cache=self.settings.cache, remembered=remembered, workers=self.settings.workers)
+    def _looked_at(self, source: Source, dataset: Dataset, name: str, events: EventSource) -> _Opened:
+        """Return what matters of an open file; its faults go to the findings."""
+        types = events.types()
+        kind = self._kind(source, dataset, types)
+        faults = list(kind.faults)
+        declared(self.workflow, source, types, faults.append)
+        self.findings.add(source.id, dataset.name, name, faults)
+        first = source.start or 0
+        last = events.entries if source.stop is None else min(source.stop, events.entries)
+        ranges = partitions(events.entries, events.clusters(), self.settings.chunk)
+        kept = ((max(start, first), min(stop, last)) for start, stop in ranges)
+        return _Opened(
+            source=source,
+            dataset=dataset,
+            name=name,
+            variant=kind.variant,
+            ranges=tuple((start, stop) for start, stop in kept if start < stop),
+        )
 
-    def _opened(
-        self, source: Source, dataset: Dataset, file: InputFile, number: int, stack: ExitStack
-    ) -> _Opened | None:
-        try:
-            events = stack.enter_context(open_source(source.kind, file.path, source.tree))
-        except DataError as error:
-            self._fault(f"{file.name}: {error.message}", (*dataset.path, "files", number), hint=error.hint)
-            return None
-        return _Opened(source=source, dataset=dataset, file=file, events=events)
+    def _kind(self, source: Source, dataset: Dataset, types: Mapping[str, ColumnType]) -> _Kind:
+        """Return the lowered stages; those of an earlier file that offers the same, if any."""
+        earlier = self._kinds.setdefault((source.id, dataset.name), [])
+        for kind in earlier:
+            if kind.fits(types):
+                return kind
+        faults: list[Fault] = []
+        variant, asked = lower(self.workflow, self.operations, source, dataset, types, faults.append)
+        earlier.append(_Kind(asked=asked, variant=variant, faults=tuple(faults)))
+        return earlier[-1]
 
-    def _file_passes(self, opened: _Opened) -> Iterable[Pass]:
-        variant = self._variant(opened)
-        first = opened.source.start or 0
-        last = opened.events.entries if opened.source.stop is None else min(opened.source.stop, opened.events.entries)
-        ranges = partitions(opened.events.entries, opened.events.clusters(), self.settings.chunk)
-        for start, stop in ((max(start, first), min(stop, last)) for start, stop in ranges):
-            if start >= stop:
-                continue
-            partition = Partition(
-                source=opened.source.id,
-                dataset=opened.dataset.name,
-                file=opened.file,
-                tree=opened.source.tree,
-                start=start,
-                stop=stop,
+    def _warn(self, dataset: Dataset, counted: int) -> None:
+        repeated = [name for name, times in Counter(dataset.files).items() if times > 1]
+        if repeated:
+            self.warnings.append(
+                f"dataset {dataset.name} lists {', '.join(repeated)} more than once; the events count as often"
             )
-            parts = {fill.stage: part_key(fill, partition, self.settings.version) for fill in variant.fills}
-            yield Pass(partition=partition, variant=variant, parts=parts)
-
-    def _variant(self, opened: _Opened) -> Variant:
-        """Return the lowered stages; those of an earlier file whose used branches have the same types, if any."""
-        types = opened.events.types()
-        earlier = self._variants.setdefault((opened.source.id, opened.dataset.name), [])
-        for used, variant in earlier:
-            if all(branch in types and types[branch] == kind for branch, kind in used.items()):
-                return variant
-        variant, used = lower(self.workflow, self.operations, opened.source, opened.dataset, types, self.faults.append)
-        earlier.append((used, variant))
-        return variant
-
-    def _compare_entries(self, dataset: Dataset, counted: int) -> None:
         if dataset.nevents is not None and dataset.nevents != counted:
             self.warnings.append(
                 f"dataset {dataset.name} declares nevents: {dataset.nevents}, its files have {counted}; all were used"
             )
+
+    def _without_tree(self, error: DataError, source: Source, dataset: Dataset, name: str) -> None:
+        """Report a tree that a file lacks, where the tree is named: most often all files lack it."""
+        where = self.workflow.document.where((*source.path, "tree"))
+        fault = Fault(error.message.replace(f" in {self._paths[name]}", ""), where, error.hint)
+        self.findings.add(source.id, dataset.name, name, [fault])
+
+    def _unreadable(self, error: DataError, dataset: Dataset, number: int) -> None:
+        """Report a file that can't be used, by the name that the document gives it."""
+        name = dataset.files[number]
+        message = error.message.replace(str(self._paths[name]), name)
+        self._fault(message, (*dataset.path, "files", number), hint=error.hint)
 
     def _fault(self, message: str, path: tuple[str | int, ...], *, hint: str | None = None) -> None:
         self.faults.append(Fault(message, self.workflow.document.where(path), hint))

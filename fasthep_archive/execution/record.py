@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -50,7 +50,10 @@ class RecordedInput:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """What happened."""
+    """What happened.
+
+    :ivar kept: outputs of an earlier run that lie beside these, because only some were asked for.
+    """
 
     workflow: Workflow
     version: str
@@ -65,6 +68,7 @@ class Record:
     environment: Snapshot
     measured: bool
     workers: int
+    kept: tuple[str, ...] = ()
 
     def to_json(self) -> JSON:
         """Return the record as JSON; what was measured is left out where the context says so."""
@@ -84,6 +88,7 @@ class Record:
             "tasks": [_task(task, measured=self.measured) for task in self.tasks],
             "warnings": list(self.warnings),
             "failures": list(self.failures),
+            "kept": list(self.kept),
             "environment": self.environment.to_json(),
         }
         if self.measured:
@@ -174,22 +179,21 @@ def write_run(directory: Path, record: Record, results: Results, *, replacing: b
 
     :param replacing: remove what an earlier run left there and this one did not make.
     """
-    earlier = _recorded_names(directory) if replacing else frozenset()
+    earlier = _recorded_names(directory) - {item.name for item in record.outputs}
     for outputs in results.outputs.values():
         for output in outputs:
-            path = directory / output.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, output.content)
-    write_text(directory / RECORD, record.to_json())
-    for name in earlier - {item.name for item in record.outputs}:
+            write_atomically(directory / output.name, output.content)
+    kept = () if replacing else tuple(sorted(name for name in earlier if name != REPORT))
+    write_text(directory / RECORD, replace(record, kept=kept).to_json())
+    for name in earlier.difference(kept):
         (directory / name).unlink(missing_ok=True)
 
 
 def _recorded_names(directory: Path) -> frozenset[str]:
     """Return the outputs that an earlier run's record lists and that lie below ``directory``, and a replay's report."""
     try:
-        listed = json.loads((directory / RECORD).read_bytes())["outputs"]
-        names = {str(item["name"]) for item in listed} | {REPORT}
+        record = json.loads((directory / RECORD).read_bytes())
+        names = {str(item["name"]) for item in record["outputs"]} | {str(name) for name in record["kept"]} | {REPORT}
     except (OSError, ValueError, LookupError, TypeError):
         return frozenset()
     root = directory.resolve()
@@ -198,7 +202,6 @@ def _recorded_names(directory: Path) -> frozenset[str]:
 
 def write_text(path: Path, value: JSON) -> None:
     """Write ``value`` as JSON for people, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text(value))
 
 

@@ -15,6 +15,9 @@ from fasthep_archive.execution.store import Store
 from fasthep_archive.execution.worker import Done, MergeTask, PassTask, decoded, warm
 from fasthep_archive.operations.protocol import Output
 
+SHOWN = 10
+"""Failures that are told; the record has all."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskDone:
@@ -53,7 +56,9 @@ class Results:
     def raise_failures(self) -> None:
         """Raise what failed, all of it, with the first original error as the cause."""
         if self.failures:
-            text = "\n".join(dict.fromkeys(map(str, self.failures)))
+            texts = list(dict.fromkeys(map(str, self.failures)))
+            more = [f"and {len(texts) - SHOWN} more, which the record lists"] if len(texts) > SHOWN else []
+            text = "\n".join([*texts[:SHOWN], *more])
             hints = [error.hint for failure in self.failures if isinstance(error := failure.error, ArchiveError)]
             kept = "what was finished is kept; mend the cause and run again"
             raise TaskError(text, hint=next(filter(None, hints), kept)) from self.failures[0].error
@@ -144,7 +149,8 @@ def _execute(
         finished[name] = done
         context.progress.advance(events.get(name, 0))
 
-    context.progress.start("run", sum(events.values()), "events")
+    if jobs:
+        context.progress.start("run", sum(events.values()), "events")
     with interruptible():
         failed = execute(tasks, lambda: process_pool(workers), in_flight=2 * workers, finished=heard)
     context.progress.close()

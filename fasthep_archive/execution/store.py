@@ -25,6 +25,7 @@ from typing import cast
 import numpy as np
 
 from fasthep_archive.digest import JSON, Digest, canonical
+from fasthep_archive.errors import writing
 from fasthep_archive.formula.columns import Array
 from fasthep_archive.operations.protocol import State
 
@@ -51,25 +52,28 @@ class Store:
 
     def put(self, key: Digest, state: State) -> None:
         """Keep ``state`` under ``key``. Two writers of one key write the same, so the last one wins."""
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, _encoded(state))
+        write_atomically(self._path(key), _encoded(state))
 
     def _path(self, key: Digest) -> Path:
         return self.root / key[:2] / key[2:]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``path`` whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write ``path`` whole or not at all, and make the directories that it needs.
+
+    :raises DataError: if it can't be written.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            Path(temporary).chmod(0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def _encoded(state: State) -> bytes:

@@ -16,7 +16,6 @@ import numpy as np
 
 from fasthep_archive.data.products import Cutflow, CutflowRow
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import FormulaError
 from fasthep_archive.formula.columns import Column
 from fasthep_archive.kernels.program import Named, Value
 from fasthep_archive.kernels.sums import WeightedSums
@@ -153,12 +152,8 @@ def _cut(cut: Mapping[str, JSON]) -> Cut:
 def _condition(lowering: Lowering, stream: Stream, cut: Cut, path: tuple[str | int, ...]) -> Value | None:
     place = (*path, "reduce", "over") if cut.reduce else (*path, "expr")
     value = lowering.formula(cut.expr, stream, place)
-    if value is not None and cut.reduce:
-        try:
-            value = lowering.builder.apply(cut.reduce, value)
-        except FormulaError as error:
-            lowering.fault(error.message, place, hint=error.hint)
-            return None
+    if cut.reduce:
+        value = lowering.reduced(cut.reduce, value, place)
     return lowering.selection(value, place)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import cast
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import FormulaError
 from fasthep_archive.kernels.program import Value
 from fasthep_archive.operations.protocol import Fill, Product
 from fasthep_archive.operations.stream import Lowering, Stream
@@ -61,14 +60,16 @@ def _variable(entry: Mapping[str, JSON]) -> Variable:
 def _value(variable: Variable, lowering: Lowering, stream: Stream, path: tuple[str | int, ...]) -> Value | None:
     expression = (*path, "reduce", "over") if variable.reduce else (*path, "expr")
     value = lowering.formula(variable.expr, stream, expression)
-    if value is None:
-        return None
-    try:
-        if variable.reduce:
-            value = lowering.builder.apply(variable.reduce, value)
-        if variable.dtype:
-            value = lowering.builder.cast(value, variable.dtype, label=variable.name)
-    except FormulaError as error:
-        lowering.fault(error.message, expression, hint=error.hint)
-        return None
-    return value
+    if variable.reduce:
+        value = lowering.reduced(variable.reduce, value, expression)
+    if value is None or variable.dtype is None:
+        return value
+    return lowering.builder.cast(_kept(value, variable.dtype, lowering, stream), variable.dtype, label=variable.name)
+
+
+def _kept(value: Value, dtype: str, lowering: Lowering, stream: Stream) -> Value:
+    """Return ``value`` with 0 for events that cuts have taken out: what these have need not fit an integer type."""
+    if stream.mask is None or "int" not in dtype or value.dtype == "bool":
+        return value
+    nothing = lowering.builder.constant(0.0 if value.dtype == "float64" else 0)
+    return lowering.builder.apply("where", stream.mask, value, nothing)

@@ -177,7 +177,7 @@ class Merged:
     categories: tuple[Categories | None, ...]
 
 
-_REST = ""
+_REST = None
 """The row of the whole histogram where it is not split, and of the overflow where it is."""
 
 
@@ -185,15 +185,18 @@ def merged(parts: Iterable[Part], axes: Sequence[AxisFill], rows: Rows | None, w
     """Return the histogram of all ``parts``, which come in plan order; split by dataset unless ``rows`` is none."""
     names = [_REST] if rows is None else [*rows.names, *([_REST] if rows.overflow else [])]
     totals = {name: _Total(axes, weighted, cache) for name in names}
-    for part in parts:
-        totals[part.dataset if part.dataset in totals else _REST].add(part.state)
     together = _Total(axes, weighted, cache)
-    for total in totals.values():
-        together.meet(total.categories)
+    for part in parts:
+        together.meet(_found(part.state))
+        totals[part.dataset if part.dataset in totals else _REST].add(part.state)
     dense = [totals[name].arranged(together.categories) for name in names]
-    shape = together.shape(together.categories)
-    values = np.stack([(sums.sumw() if weighted else sums.counts).reshape(shape) for sums in dense])
-    variances = np.stack([sums.sumw2().reshape(shape) for sums in dense]) if weighted else None
+    shape = (len(dense), *together.shape(together.categories))  # no row at all where a stage applies to no dataset
+    values = np.zeros(shape, np.float64 if weighted else np.int64)
+    variances = np.zeros(shape) if weighted else None
+    for row, sums in enumerate(dense):
+        values[row] = (sums.sumw() if weighted else sums.counts).reshape(shape[1:])
+        if variances is not None:
+            variances[row] = sums.sumw2().reshape(shape[1:])
     if rows is None:
         values, variances = values[0], None if variances is None else variances[0]
     return Merged(values=values, variances=variances, categories=tuple(together.categories))
@@ -214,9 +217,7 @@ class _Total:
 
     def add(self, state: State) -> None:
         """Add a part."""
-        header = cast("Mapping[str, JSON]", state.header)
-        found = cast("Sequence[Categories | None]", header["categories"])
-        theirs = [None if categories is None else cast("Categories", tuple(categories)) for categories in found]
+        theirs = _found(state)
         old = list(self.categories)
         self.meet(theirs)
         self._sums = self._moved(self._sums, old, self.categories)
@@ -246,6 +247,13 @@ class _Total:
             for fill, found, now in zip(self._fills, old, new, strict=True)
         ]
         return sums.moved(prod(after), bins.moves(before, after, places))
+
+
+def _found(state: State) -> list[Categories | None]:
+    """Return the categories that a part met, by axis."""
+    header = cast("Mapping[str, JSON]", state.header)
+    found = cast("Sequence[Categories | None]", header["categories"])
+    return [None if categories is None else cast("Categories", tuple(categories)) for categories in found]
 
 
 def _listed(fill: AxisFill) -> Categories | None:

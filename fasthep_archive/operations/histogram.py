@@ -17,7 +17,7 @@ from fasthep_archive.kernels.bins import regular_edges
 from fasthep_archive.kernels.program import Value
 from fasthep_archive.operations.filling import AxisFill, Categories, Filling, Rows, Weights, merged
 from fasthep_archive.operations.protocol import Fill, Output, Part, Product
-from fasthep_archive.operations.stream import Lowering, Stream
+from fasthep_archive.operations.stream import Lowering, Stream, TextBranch
 
 AxisType = Literal["regular", "variable", "category", "int", "bool"]
 Storage = Literal["count", "weighted"]
@@ -67,56 +67,84 @@ class Hist:
         self, lowering: Lowering, stream: Stream, stage: str, path: tuple[str | int, ...]
     ) -> tuple[Stream, Fill | None]:
         """Lower the axes' formulas and the weight; the stream goes on unchanged."""
-        values: list[Value] = []
-        places: list[tuple[str | int, ...]] = []
-        fills: list[AxisFill] = []
-        for number, axis in enumerate(self.axes):
-            place = (*path, "axes", number, "source")
-            if axis.type == "category":
-                fills += _text_fill(axis, lowering, place)
-                continue
-            value = _checked(axis, lowering, lowering.formula(axis.source, stream, place), place)
-            if value is not None:
-                values.append(value)
-                places.append(place)
-                fills.append(_fill_of(axis))
-        weight = self._weight(lowering, stream, path)
-        if len(fills) < len(self.axes) or (self.weight_expr is not None and weight is None):
+        placed = [
+            _axis_fill(axis, lowering, stream, (*path, "axes", number, "source"))
+            for number, axis in enumerate(self.axes)
+        ]
+        found = [axis for axis in placed if axis is not None]
+        values = [axis.value for axis in found if axis.value is not None]
+        weight = self._weight(lowering, stream, values, (*path, "weight_expr"))
+        if len(found) < len(placed) or (self.weight_expr is not None and weight is None):
             return stream, None
+        places = [axis.place for axis in found if axis.value is not None]
         if weight is not None:
-            values.append(weight)
-            places.append((*path, "weight_expr"))
+            values, places = [*values, weight], [*places, (*path, "weight_expr")]
         selected = stream.mask is not None or not values
-        try:
-            aligned = _aligned(lowering, stream, values, selected=selected)
-        except FormulaError as error:
-            lowering.fault(error.message, places[0] if places else path, hint=error.hint)
+        aligned = _aligned(lowering, stream, values, places, selected=selected)
+        if aligned is None:
             return stream, None
         weights: Weights = "none" if self.storage == "count" else "unit" if weight is None else "given"
-        filling = Filling(axes=tuple(fills), selected=selected, weights=weights)
+        filling = Filling(axes=tuple(axis.fill for axis in found), selected=selected, weights=weights)
         return stream, Fill(values=aligned, accumulation=filling)
 
     def product(self, stage: str, datasets: Sequence[str]) -> Product | None:
         """Return the histogram."""
         return HistogramProduct(stage=stage, hist=self, datasets=tuple(datasets))
 
-    def _weight(self, lowering: Lowering, stream: Stream, path: tuple[str | int, ...]) -> Value | None:
-        if self.weight_expr is None:
+    def _weight(
+        self, lowering: Lowering, stream: Stream, axes: Sequence[Value], place: tuple[str | int, ...]
+    ) -> Value | None:
+        """Return the weight of the entries that ``axes`` give, or none where there is none and after a fault."""
+        value = None if self.weight_expr is None else lowering.formula(self.weight_expr, stream, place)
+        if value is None:
             return None
-        place = (*path, "weight_expr")
-        value = lowering.formula(self.weight_expr, stream, place)
-        if value is not None and value.optional:
+        if value.optional:
             hint = "say what a missing weight stands for: fill_none(..., 1.0)"
+            lowering.fault("a weight can't be missing, but this formula's value can be", place, hint=hint)
+            return None
+        if value.structure is not None and all(axis.structure is None for axis in axes):
+            hint = "make one weight per event of it: leading(...), prod(...), sum(...)"
             lowering.fault(
-                "a weight is needed for every entry, but this formula's value can be missing", place, hint=hint
+                "this weight is a list of values per event, but the axes have one value per event", place, hint=hint
             )
             return None
-        return None if value is None else lowering.builder.cast(value, "float64", label="weight_expr")
+        return lowering.builder.cast(value, "float64", label="weight_expr")
 
 
-def _aligned(lowering: Lowering, stream: Stream, values: Sequence[Value], *, selected: bool) -> tuple[Value, ...]:
-    """Return ``values``, after the events that are still in if ``selected``, all of one structure."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Placed:
+    """An axis that can be filled: how, with what (none: texts, which no program computes), and where that stands."""
+
+    fill: AxisFill
+    value: Value | None
+    place: tuple[str | int, ...]
+
+
+def _axis_fill(axis: Axis, lowering: Lowering, stream: Stream, place: tuple[str | int, ...]) -> _Placed | None:
+    """Return how ``axis`` is filled, or none after a fault."""
+    if axis.type == "category":
+        texts = _text_fill(axis, lowering, stream, place)
+        return None if texts is None else _Placed(fill=texts, value=None, place=place)
+    value = _checked(axis, lowering, lowering.formula(axis.source, stream, place), place)
+    return None if value is None else _Placed(fill=_fill_of(axis), value=value, place=place)
+
+
+def _aligned(
+    lowering: Lowering,
+    stream: Stream,
+    values: Sequence[Value],
+    places: Sequence[tuple[str | int, ...]],
+    *,
+    selected: bool,
+) -> tuple[Value, ...] | None:
+    """Return ``values``, after the events that are still in if ``selected``, all of one structure; or report."""
     mask = stream.mask if stream.mask is not None else lowering.builder.constant(True)
+    for number, place in enumerate(places):
+        try:
+            lowering.builder.aligned(values[: number + 1])
+        except FormulaError as error:
+            lowering.fault(error.message, place, hint=error.hint)
+            return None
     return lowering.builder.aligned([mask, *values] if selected else values)
 
 
@@ -124,38 +152,29 @@ def _checked(axis: Axis, lowering: Lowering, value: Value | None, place: tuple[s
     """Return the axis' value in the type that the axis counts in; report what does not fit."""
     if value is None:
         return None
-    build = lowering.builder
     if axis.type in ("regular", "variable"):
-        return build.cast(value, "float64", label=axis.name)
+        return lowering.builder.cast(value, "float64", label=axis.name)
     if axis.type == "bool":
         if value.dtype == "bool":
             return value
-        hint = f"compare it, for example with {axis.source} > 0"
-        lowering.fault(
-            f"axis {axis.name!r} is of type bool, but its source is a number ({value.dtype})", place, hint=hint
-        )
+        message = f"axis {axis.name!r} of type bool needs a condition, but its source is a number ({value.dtype})"
+        lowering.fault(message, place, hint=f"compare it, for example with {axis.source} > 0")
         return None
     if value.dtype == "float64":
-        hint = "define it with dtype: int64 (hep.define), or use a regular or variable axis"
-        lowering.fault(
-            f"axis {axis.name!r} of type {axis.type} needs whole numbers, its source is float64", place, hint=hint
-        )
+        message = f"axis {axis.name!r} of type int needs whole numbers, but its source is a float64"
+        hint = "use a regular or variable axis, or define the source with dtype: int64"
+        lowering.fault(message, place, hint=hint)
         return None
-    return build.cast(value, "int64", label=axis.name)
+    return lowering.builder.cast(value, "int64", label=axis.name)
 
 
-def _text_fill(axis: Axis, lowering: Lowering, place: tuple[str | int, ...]) -> list[AxisFill]:
+def _text_fill(axis: Axis, lowering: Lowering, stream: Stream, place: tuple[str | int, ...]) -> AxisFill | None:
     """Return how an axis of texts is filled: from a branch, or with what is known of the dataset."""
-    branch = lowering.text_column(axis.source)
-    constant = lowering.constants.get(axis.source)
     categories = cast("tuple[str, ...] | None", axis.categories)
-    if branch is not None:
-        return [AxisFill(kind="texts", categories=categories, branch=branch)]
-    if isinstance(constant, str):
-        return [AxisFill(kind="texts", categories=categories, text=constant)]
-    hint = "a branch of texts, or dataset_name, dataset_group, dataset_eventtype; for whole numbers write type: int"
-    lowering.fault(f"axis {axis.name!r} of type category needs texts, but {axis.source!r} is none", place, hint=hint)
-    return []
+    found = lowering.texts(axis.source, stream, place, f"axis {axis.name!r} of type category")
+    if isinstance(found, TextBranch):
+        return AxisFill(kind="texts", categories=categories, branch=found.name)
+    return None if found is None else AxisFill(kind="texts", categories=categories, text=found)
 
 
 def _axis(spec: Mapping[str, JSON]) -> Axis:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import cast
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import nearest
+from fasthep_archive.errors import FormulaError, nearest
 from fasthep_archive.formula.parse import parse
-from fasthep_archive.kernels.program import Named, Value
+from fasthep_archive.kernels.program import Builder, Named, Value
 from fasthep_archive.operations.protocol import Fill, Product
-from fasthep_archive.operations.stream import Lowering, Scope, Stream
+from fasthep_archive.operations.stream import Lowering, Stream
 
 _COMPONENTS = ("Px", "Py", "Pz", "E")
 
@@ -54,60 +55,76 @@ class DiObjectMass:
         return None
 
     def _mass(self, lowering: Lowering, stream: Stream, path: tuple[str | int, ...]) -> Value | None:
-        objects = self._objects(lowering, stream, path)
-        if objects is None:
+        mask = self._checked_mask(lowering, stream, (*path, "mask"))
+        objects = self._objects(lowering, stream, (*path, "collection"))
+        if objects is None or (self.mask is not None and mask is None):
             return None
         build = lowering.builder
-        components: dict[str, Named] = {
-            component: build.formula(parse(_FIRST_TWO.format(component)), objects) for component in _COMPONENTS
-        }
-        mass_squared = build.formula(parse(_MASS_SQUARED), components)
-        count = build.apply("count", objects["E"])
-        names: dict[str, Named] = {
-            "m2": mass_squared,
-            "count_of_objects": count,
-            "not_a_number": build.constant(float("nan")),
-        }
-        return build.formula(parse(_MASS), names)
-
-    def _objects(self, lowering: Lowering, stream: Stream, path: tuple[str | int, ...]) -> dict[str, Value] | None:
-        """Return the four components of the (masked) objects, or none after a fault."""
-        scope = Scope(stream, lowering.constants, lowering.column, lowering.columns)
-        names = {component: f"{self.collection}_{component}" for component in _COMPONENTS}
-        missing = [name for name in names.values() if name not in scope]
-        if missing:
-            where = (*path, "collection")
-            hint = nearest(missing[0], scope)
+        try:
+            if mask is not None:
+                objects = {component: build.apply("filter", value, mask) for component, value in objects.items()}
+            build.aligned(tuple(objects.values()))
+        except FormulaError as error:
+            blamed = "collection" if mask is None else "mask"
             lowering.fault(
-                f"collection {self.collection!r} needs {', '.join(missing)}, which the events lack", where, hint=hint
+                error.message, (*path, blamed), hint="all four components and the mask are of one collection"
             )
             return None
+        return _pair_mass(build, objects)
+
+    def _objects(self, lowering: Lowering, stream: Stream, path: tuple[str | int, ...]) -> dict[str, Value] | None:
+        """Return the four components of all objects, or none after a fault."""
+        scope = lowering.scope(stream)
+        missing = [name for name in map(self._name, _COMPONENTS) if name not in scope]
+        if missing:
+            hint = nearest(self.collection, _collections(scope)) or "define them with hep.define before this stage"
+            lowering.fault(f"the events have no {', '.join(missing)}", path, hint=hint)
+            return None
         objects: dict[str, Value] = {}
-        for component, name in names.items():
-            value = lowering.formula(name, stream, (*path, "collection"))
+        for component in _COMPONENTS:
+            value = lowering.formula(self._name(component), stream, path)
             if value is None:
                 return None
             if value.structure is None:
-                lowering.fault(f"{name} has one value per event; a pair needs lists of objects", (*path, "collection"))
+                message = (
+                    f"{self._name(component)} has one value per event, and a pair needs a list of objects per event"
+                )
+                lowering.fault(message, path)
                 return None
             objects[component] = value
-        if self.mask is None:
-            return objects
-        return self._masked(lowering, stream, objects, (*path, "mask"))
+        return objects
 
-    def _masked(
-        self, lowering: Lowering, stream: Stream, objects: dict[str, Value], path: tuple[str | int, ...]
-    ) -> dict[str, Value] | None:
-        """Return the objects for which the mask holds."""
-        assert self.mask is not None
-        mask = lowering.formula(self.mask, stream, path)
-        if mask is None:
-            return None
-        if mask.dtype != "bool" or mask.structure is None:
-            lowering.fault("a mask needs one condition per object", path, hint="for example Muon_Pt > 20")
-            return None
-        chosen: dict[str, Named] = {"mask": mask}
-        return {
-            component: lowering.builder.formula(parse("x[mask]"), {**chosen, "x": value})
-            for component, value in objects.items()
-        }
+    def _name(self, component: str) -> str:
+        return f"{self.collection}_{component}"
+
+    def _checked_mask(self, lowering: Lowering, stream: Stream, path: tuple[str | int, ...]) -> Value | None:
+        """Return the value of the mask, or none where there is none and after a fault."""
+        value = None if self.mask is None else lowering.formula(self.mask, stream, path)
+        if value is None or (value.dtype == "bool" and value.structure is not None):
+            return value
+        found = "a number for each object" if value.structure is not None else "one value per event"
+        hint = f"compare the objects with something, for example {self.collection}_E > 20"
+        lowering.fault(f"a mask needs a condition for each object, but this formula is {found}", path, hint=hint)
+        return None
+
+
+def _pair_mass(build: Builder, objects: Mapping[str, Value]) -> Value:
+    """Return the mass of the first two objects, from lists of their components."""
+    pair: dict[str, Named] = {
+        component: build.formula(parse(_FIRST_TWO.format(component)), objects) for component in _COMPONENTS
+    }
+    by_structure = {value.structure: value for value in objects.values()}  # one, where the file says that it is one
+    counts = [build.apply("count", value) for value in by_structure.values()]
+    names: dict[str, Named] = {
+        "m2": build.formula(parse(_MASS_SQUARED), pair),
+        "count_of_objects": reduce(lambda one, other: build.apply("minimum", one, other), counts),
+        "not_a_number": build.constant(float("nan")),
+    }
+    return build.formula(parse(_MASS), names)
+
+
+def _collections(names: Iterable[str]) -> list[str]:
+    """Return the collections that have all components."""
+    known = set(names)
+    found = (name.removesuffix(f"_{_COMPONENTS[0]}") for name in names if name.endswith(f"_{_COMPONENTS[0]}"))
+    return [name for name in found if all(f"{name}_{component}" in known for component in _COMPONENTS)]

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from fasthep_archive.errors import DataError, Fault, FormulaError, Location
+from fasthep_archive.errors import Fault, FormulaError, Location
 from fasthep_archive.formula.parse import parse
+from fasthep_archive.formula.tree import Member, Name
+from fasthep_archive.formula.tree import path as dotted
 from fasthep_archive.kernels.program import Builder, Named, Value
 
-__all__ = ["Lowering", "Named", "Scope", "Stream", "Uncertain"]
+__all__ = ["Lowering", "Named", "Scope", "Stream", "TextBranch", "Uncertain"]
 
 
 class Uncertain(Exception):
@@ -84,6 +86,13 @@ class Scope(Mapping[str, Named]):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TextBranch:
+    """A branch with one text per event."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Lowering:
     """Everything but the stream that a stage needs to lower itself, for one kind of partition.
 
@@ -93,7 +102,7 @@ class Lowering:
     :ivar column: makes a branch or an alias an input of the program.
     :ivar where: place of a character of a value in the document, by the value's path.
     :ivar report: takes the faults that are found.
-    :ivar text_column: name of the branch behind a name that is a text column, or none.
+    :ivar text_column: name of the branch behind a name, if it holds texts; else none.
     """
 
     builder: Builder
@@ -107,14 +116,54 @@ class Lowering:
     def formula(self, text: str, stream: Stream, path: tuple[str | int, ...]) -> Value | None:
         """Return the value of the formula ``text`` at ``path``, or none after its fault has been reported."""
         try:
-            return self.builder.formula(parse(text), Scope(stream, self.constants, self.column, self.columns))
+            return self.builder.formula(parse(text), self.scope(stream))
         except Uncertain:
             return None
         except FormulaError as error:
             self.report(Fault(error.message, self.where(path, error.column), error.hint))
-        except DataError as error:
-            self.fault(error.message, path, hint=error.hint)
         return None
+
+    def scope(self, stream: Stream) -> Scope:
+        """Return the names that formulas can use after the stages so far."""
+        return Scope(stream, self.constants, self.column, self.columns)
+
+    def reduced(self, reducer: str, value: Value | None, path: tuple[str | int, ...]) -> Value | None:
+        """Return ``reducer`` of the list of values that each event has; report what has no list."""
+        try:
+            return None if value is None else self.builder.apply(reducer, value)
+        except FormulaError as error:
+            self.fault(error.message, path, hint=error.hint)
+            return None
+
+    def texts(self, source: str, stream: Stream, path: tuple[str | int, ...], what: str) -> str | TextBranch | None:
+        """Return the text, or the branch of texts, that ``source`` names; none after reporting that it names neither.
+
+        :param what: what needs it, for messages.
+        """
+        found = self._named_texts(source, stream)
+        if found is None and self.formula(source, stream, path) is not None:
+            hint = "texts are branches of texts, dataset_name and the like; for whole numbers write type: int"
+            self.fault(f"{what} needs texts, but its source gives numbers", path, hint=hint)
+        return found
+
+    def _named_texts(self, source: str, stream: Stream) -> str | TextBranch | None:
+        """Return the text or branch of texts called ``source``; none if it is called otherwise or isn't text."""
+        try:
+            node = parse(source)
+        except FormulaError:
+            return None
+        if not isinstance(node, (Name, Member)):
+            return None
+        first, *members = parts = dotted(node)
+        if first in stream.defined:
+            return None
+        if first in self.constants:
+            found: Named | None = self.constants[first]
+            for member in members:
+                found = found.get(member) if isinstance(found, Mapping) else None
+            return found if isinstance(found, str) else None
+        branch = self.text_column(".".join(parts))
+        return None if branch is None else TextBranch(name=branch)
 
     def fault(self, message: str, path: tuple[str | int, ...], *, hint: str | None = None) -> None:
         """Report a fault of the value at ``path``."""

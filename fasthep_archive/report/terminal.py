@@ -137,7 +137,7 @@ def summary(run: Summary, screen: Screen) -> str:
     done.append(f"{count(run.events)} events")
     if run.seconds is not None:
         done.append(duration(run.seconds))
-        done += [rate(run.events / run.seconds, "events")] if run.seconds > 0 and run.events else []
+        done += [rate(run.events / run.seconds, "events")] if run.seconds > 0 and run.events and not run.reused else []
     return _sections(
         tabulated(table, screen) if run.outputs else "",
         _wrapped([f"warning: {warning}" for warning in run.warnings], screen, indent="  "),
