@@ -288,7 +288,7 @@ def _checked(document: Document, context: Context, digests: Digests, chunk: int 
         version=_code_version(),
         cache=context.cache,
         working_directory=Path.cwd(),
-        digests=digests,
+        digests="none" if faults else digests,
         workers=context.workers,
     )
     plan, more = make_plan(workflow, operations(workflow, version=__version__), settings)

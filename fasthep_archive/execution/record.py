@@ -125,7 +125,7 @@ def make_record(
         started=context.now,
         ended=ended,
         seconds=seconds if context.measured else None,
-        inputs=recorded_inputs(plan),
+        inputs=recorded_inputs(workflow, plan),
         outputs=recorded_outputs(plan, results),
         tasks=results.tasks,
         warnings=plan.warnings,
@@ -136,7 +136,7 @@ def make_record(
     )
 
 
-def recorded_inputs(plan: Plan) -> tuple[RecordedInput, ...]:
+def recorded_inputs(workflow: Workflow, plan: Plan) -> tuple[RecordedInput, ...]:
     """Return the input files in plan order, with the number of events that were used of each."""
     found = []
     for file in plan.inputs:
@@ -149,7 +149,7 @@ def recorded_inputs(plan: Plan) -> tuple[RecordedInput, ...]:
         found.append(
             RecordedInput(
                 name=file.name,
-                datasets=tuple(dict.fromkeys(s.partition.dataset for s in plan.passes if s.partition.file == file)),
+                datasets=tuple(dataset.name for dataset in workflow.datasets if file.name in dataset.files),
                 size=file.size,
                 sha256=file.sha256,
                 events=sum(stop - start for start, stop in spans),

@@ -17,6 +17,7 @@ from fasthep_archive.digest import Digest
 from fasthep_archive.errors import ArchiveError
 from fasthep_archive.execution.plan import Merge, Partition, Work
 from fasthep_archive.execution.store import Store
+from fasthep_archive.formula.columns import sliced
 from fasthep_archive.kernels.compile import Kernel, compile_program
 from fasthep_archive.kernels.program import Program
 from fasthep_archive.operations.protocol import Output, Part, State
@@ -110,7 +111,7 @@ def states(partition: Partition, kind: str, work: Work, cache: Path) -> Mapping[
     events = partition.stop - partition.start
     for start in range(0, events, BLOCK):
         stop = min(start + BLOCK, events)
-        block = {name: column.events(start, stop) for name, column in columns.items()}
+        block = sliced(columns, start, stop)
         outputs = kernel(block, work.scalars, stop - start, first_event=partition.start + start)
         for fill, accumulator in zip(work.fills, accumulators, strict=True):
             accumulator.add([outputs[number] for number in fill.outputs], block)

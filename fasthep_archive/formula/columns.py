@@ -6,6 +6,7 @@ A column has one value per event (flat) or one list of values per event (jagged)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -63,10 +64,24 @@ class Column:
 
     def events(self, start: int, stop: int) -> Column:
         """Return events ``start`` to ``stop`` as a column whose offsets start at 0 again; contents are views."""
-        if self.offsets is None:
-            return Column(
-                self.content[start:stop], None, None if self.valid is None else self.valid[start:stop], self.words
-            )
-        first, last = int(self.offsets[start]), int(self.offsets[stop])
-        valid = None if self.valid is None else self.valid[first:last]
-        return Column(self.content[first:last], self.offsets[start : stop + 1] - first, valid, self.words)
+        return sliced({"": self}, start, stop)[""]
+
+
+def sliced(columns: Mapping[str, Column], start: int, stop: int) -> dict[str, Column]:
+    """Return events ``start`` to ``stop`` of all columns, with offsets from 0; contents are views.
+
+    Columns that share their offsets share them afterwards: equal structures are recognised by identity, at no cost.
+    """
+    ranges: dict[int, tuple[int, int, NDArray[np.int64]]] = {}
+    found = {}
+    for name, column in columns.items():
+        first, last, offsets = start, stop, None
+        if column.offsets is not None:
+            shared = id(column.offsets)
+            if shared not in ranges:
+                place = int(column.offsets[start])
+                ranges[shared] = place, int(column.offsets[stop]), column.offsets[start : stop + 1] - place
+            first, last, offsets = ranges[shared]
+        valid = None if column.valid is None else column.valid[first:last]
+        found[name] = Column(column.content[first:last], offsets, valid, column.words)
+    return found
