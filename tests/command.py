@@ -66,3 +66,14 @@ class Command:
 def words(*arguments: str | Path) -> list[str]:
     """Return the whole command line."""
     return [sys.executable, "-m", "fasthep_archive", *map(str, arguments)]
+
+
+def with_kernels(cache: Path, kernel_cache: Path) -> Path:
+    """Return ``cache``, an empty directory of caches that shares its kernels with ``kernel_cache``.
+
+    What ``kernel_cache`` holds may be of an earlier session; a store that is kept would hide what is wrong since then.
+    """
+    cache.mkdir(mode=0o700, exist_ok=True)
+    (kernel_cache / "kernels").mkdir(mode=0o700, parents=True, exist_ok=True)
+    (cache / "kernels").symlink_to(kernel_cache / "kernels")
+    return cache

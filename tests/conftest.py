@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from command import EPOCH, Command
+from command import EPOCH, Command, with_kernels
 
+collect_ignore = ["golden/make.py"]
+"""A script, which has no tests."""
 SHARED = Path(__file__).parents[2] / "shared"
 
 
@@ -47,17 +49,6 @@ def command(kernel_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Com
 def fresh(kernel_cache: Path, tmp_path: Path) -> Command:
     """Return the command with an empty store, and the kernels of the session."""
     return Command(cache=with_kernels(tmp_path / "cache", kernel_cache))
-
-
-def with_kernels(cache: Path, kernel_cache: Path) -> Path:
-    """Return ``cache``, an empty directory of caches that shares its kernels with ``kernel_cache``.
-
-    What ``kernel_cache`` holds may be of an earlier session; a store that is kept would hide what is wrong since then.
-    """
-    cache.mkdir(mode=0o700, exist_ok=True)
-    (kernel_cache / "kernels").mkdir(mode=0o700, parents=True, exist_ok=True)
-    (cache / "kernels").symlink_to(kernel_cache / "kernels")
-    return cache
 
 
 @pytest.fixture(scope="session")

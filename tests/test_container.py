@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import resource
 import shutil
 import struct
 import subprocess
@@ -115,7 +116,11 @@ def test_large_members_have_the_headers_of_zipfile(size: int, header: int, monke
     archive.close()
     member = form.Member("data/large.root", size, 0x12345678, header)
     assert form.local_header(member) == local
-    assert file.getvalue().startswith(form.central_header(member))
+    central = form.central_header(member)
+    assert file.getvalue().startswith(central)
+    fields = form.CENTRAL.unpack(central)
+    assert fields is not None
+    assert form.parsed_entry(member.name, fields, central[46 + len(member.name) :]) == member
 
 
 @pytest.mark.parametrize(
@@ -316,6 +321,24 @@ def test_a_full_disk_is_an_error_of_the_user() -> None:
         pytest.skip("needs /dev/full")
     with pytest.raises(UsageError, match="can't be written"):
         write([Member(name="data/x", source=b"")], Path("/dev/full/b.zip"), progress=NoProgress())
+
+
+def test_a_disk_that_fills_up_is_an_error_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(3 * source.BLOCK))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (source.BLOCK, before[1]))
+    try:
+        with pytest.raises(UsageError, match=r"b\.zip can't be written: File too large"):
+            write([Member(name="data/x", source=tmp_path / "large")], tmp_path / "b.zip", progress=NoProgress())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert left(tmp_path) == {"large"}
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="/proc/self/mem can't be packed: "):
+        write([Member(name="data/x", source=Path("/proc/self/mem"))], tmp_path / "b.zip", progress=NoProgress())
+    assert left(tmp_path) == set()
 
 
 # --- bundles that Python can't run ----------------------------------------------------------------------------------

@@ -14,8 +14,7 @@ import numpy as np
 import psutil
 import pytest
 import uproot
-from command import Command
-from conftest import with_kernels
+from command import Command, with_kernels
 
 import fasthep_archive
 from fasthep_archive.errors import DataError
@@ -127,13 +126,14 @@ def killed(toy: Toy, kernel_cache: Path, tmp_path_factory: pytest.TempPathFactor
     command = Command(cache=with_kernels(directory / "cache", kernel_cache))
     process, workers = in_the_middle(command, toy, directory / "out")
     process.kill()
-    process.communicate()
+    process.wait()
     ends = time.monotonic() + 20
     while alive(workers) and time.monotonic() < ends:
         time.sleep(0.01)
     orphans, kept = alive(workers), results(command)
     for orphan in orphans:
         orphan.kill()
+    process.communicate()  # which ends when nobody has the other end of the pipes
     assert not (directory / "out" / "histograms").exists(), "the run was over before it was killed"
     said = command(*words(toy, directory / "out")).stdout
     return Killed(orphans=orphans, kept=kept, command=command, said=said, out=directory / "out")

@@ -3,9 +3,6 @@
 import json
 import math
 import os
-import pickle
-import struct
-import zlib
 from pathlib import Path
 
 import awkward as ak
@@ -15,17 +12,20 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasthep_archive.data import branches
-from fasthep_archive.data.baskets import Basket, BasketFile, DamagedBasket
-from fasthep_archive.data.branches import Branch
 from fasthep_archive.data.source import open_source, partitions
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import ColumnType, Structure
 
 MADE = Path(__file__).parent / "root"
 EXPECTED = json.loads((MADE / "expected.json").read_text())
+UNREADABLE = {("mapped", "pt"), ("mapped", "q")}
+"""Branches without a table of where entries begin (ROOT's kGenerateOffsetMap), which uproot 5.7 can't read."""
 BY_ROOT = [
-    (file, tree, column) for file, trees in EXPECTED.items() for tree, found in trees.items() for column in found
+    (file, tree, column)
+    for file, trees in EXPECTED.items()
+    for tree, found in trees.items()
+    for column in found
+    if (tree, column) not in UNREADABLE
 ]
 RANGES = [(0, 120), (3, 77), (12, 24), (50, 100), (60, 61), (77, 77), (120, 120), (7, 20), (0, 20), (5, 6)]
 
@@ -65,13 +65,19 @@ def test_values_are_those_that_root_wrote(file, tree, column):
 
 @pytest.mark.parametrize(("file", "tree"), [(file, tree) for file, trees in EXPECTED.items() for tree in trees])
 def test_columns_read_together_are_those_read_alone(file, tree):
-    expected = EXPECTED[file][tree]
+    expected = {name: values for name, values in EXPECTED[file][tree].items() if (tree, name) not in UNREADABLE}
     with opened(MADE / file, tree) as source:
         for start, stop in ranges(source.entries):
             together = source.read(expected, start, stop)
             assert {name: plain(column) for name, column in together.items()} == {
                 name: values[start:stop] for name, values in expected.items()
             }
+
+
+@pytest.mark.parametrize(("tree", "column"), sorted(UNREADABLE))
+def test_what_uproot_cannot_read_is_refused_and_not_misread(tree, column):
+    with opened(MADE / "trees.root", tree) as source, pytest.raises(DataError, match=f"branch '{column}' of "):
+        source.read([column], 0, source.entries)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +140,8 @@ def test_columns_that_formulas_cannot_take_are_told(file, column, message):
     with opened(MADE / file) as source:
         with pytest.raises(DataError, match=message):
             source.types()[column]
-        for read in (lambda: source.read([column], 0, 1), lambda: source.reader([column])):
-            with pytest.raises(DataError, match=message):
-                read()
+        with pytest.raises(DataError, match=message):
+            source.read([column], 0, 1)
 
 
 def test_unknown_columns_are_key_errors_too():
@@ -295,26 +300,6 @@ def test_clusters_are_what_was_written_at_once(tree_file):
         assert source.clusters() == (0, 170, 340, 510, 680, 850, 1000)
 
 
-def test_readers_travel_and_need_no_open_file(tree_file):
-    names = ["f8", "Muon_pt", "fixed"]
-    with opened(tree_file, "dir/events") as source:
-        expected = {name: plain(column) for name, column in source.read(names, 100, 900).items()}
-        reader = source.reader(names)
-    again = pickle.loads(pickle.dumps(reader))
-    assert {name: plain(column) for name, column in again.read(100, 900).items()} == expected
-    assert len(pickle.dumps(reader)) < 10_000
-
-
-@pytest.mark.parametrize(("file", "columns"), [("trees.root", ["pt", "vf", "s"]), ("ntuple.root", ["met", "Muon.pt"])])
-def test_readers_open_the_file_for_what_is_not_plain(file, columns):
-    with opened(MADE / file) as source:
-        reader = pickle.loads(pickle.dumps(source.reader(columns)))
-    found = reader.read(10, 20)
-    assert {name: plain(column) for name, column in found.items()} == {
-        name: EXPECTED[file]["events"][name][10:20] for name in columns
-    }
-
-
 def test_rntuples_have_vectors_records_and_tuples(tmp_path):
     fields = {
         "vector": ak.Array([[1.5], [], [2.5, 3.5]]),
@@ -373,7 +358,7 @@ def test_types_that_uproot_does_not_know_are_told(monkeypatch):
 
     with opened(MADE / "ntuple.root") as source:
         monkeypatch.setattr("uproot.models.RNTuple.RField.to_akform", fail)
-        with pytest.raises(DataError, match="branch 'met' can't be used in formulas: it holds float"):
+        with pytest.raises(DataError, match=r"branch 'met' can't be used in formulas: it holds float"):
             source.types()["met"]
 
 
@@ -512,7 +497,7 @@ def test_damaged_baskets_are_named(tree_file, tmp_path, name, offset):
     path = written(tmp_path / "damaged.root", bytes(content))
     with opened(path, "dir/events") as source:
         assert len(source.read([name], 0, 340)[name]) == 340
-        with pytest.raises(DataError, match=f"branch '{name}' is damaged in basket 2: its header is damaged"):
+        with pytest.raises(DataError, match=f"branch '{name}' of .* is damaged or cut off: "):
             source.read([name], 340, 510)
 
 
@@ -526,7 +511,10 @@ def test_values_that_are_not_what_was_compressed_are_told(tmp_path, compression)
     content = bytearray(path.read_bytes())
     content[seek + size - 30] ^= 1
     written(path, bytes(content))
-    with opened(path, "dir/events") as source, pytest.raises(DataError, match="'x' is damaged in basket 0: "):
+    with (
+        opened(path, "dir/events") as source,
+        pytest.raises(DataError, match=r"branch 'x' of .* is damaged or cut off: "),
+    ):
         source.read(["x"], 0, 1000)
 
 
@@ -542,28 +530,23 @@ def changed_block(path, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        (lambda header: b"QQ" + header[2:], "unknown compression b'QQ'"),
-        (lambda header: header[:3] + b"\xff\xff\xff" + header[6:], "the sizes of its compressed blocks are wrong"),
-        (lambda header: header[:6] + b"\xff\xff\xff", "the sizes of its compressed blocks are wrong"),
-        (lambda header: header[:6] + b"\0\0\0", "the sizes of its compressed blocks are wrong"),
-        (lambda header: header[:6] + b"\x10\0\0", "it can't be decompressed"),
+        lambda header: b"QQ" + header[2:],
+        lambda header: header[:3] + b"\xff\xff\xff" + header[6:],
+        lambda header: header[:6] + b"\xff\xff\xff",
+        lambda header: header[:6] + b"\0\0\0",
+        lambda header: header[:6] + b"\x10\0\0",
     ],
+    ids=["algorithm", "packed size", "large size", "no size", "small size"],
 )
-def test_wrong_blocks_are_told(tmp_path, change, message):
+def test_wrong_blocks_are_told(tmp_path, change):
     path = changed_block(tmp_path / "b.root", change)
-    with opened(path, "dir/events") as source, pytest.raises(DataError, match=f"'x' is damaged in basket 0: {message}"):
+    with (
+        opened(path, "dir/events") as source,
+        pytest.raises(DataError, match=r"branch 'x' of .* is damaged or cut off: "),
+    ):
         source.read(["x"], 0, 1000)
-
-
-@pytest.mark.parametrize("compression", [uproot.ZLIB(1), None])
-def test_baskets_larger_than_the_buffers_are_read(tmp_path, compression):
-    values = np.random.default_rng(1).normal(size=400_000)
-    with uproot.recreate(tmp_path / "l.root", compression=compression) as file:
-        file.mktree("events", {"x": "f8"}).extend({"x": values})
-    with opened(tmp_path / "l.root") as source:
-        assert np.array_equal(source.read(["x"], 0, 400_000)["x"].content, values)
 
 
 def test_a_file_that_was_cut_after_it_was_opened_is_told(tree_file, tmp_path):
@@ -571,135 +554,8 @@ def test_a_file_that_was_cut_after_it_was_opened_is_told(tree_file, tmp_path):
     seek, size = places(tree_file, "f8")[1]
     with opened(path, "dir/events") as source:
         os.truncate(path, seek + size // 2)
-        with pytest.raises(DataError, match="branch 'f8' is damaged in basket 1: the file ends inside of it"):
+        with pytest.raises(DataError, match=r"branch 'f8' of .* is damaged or cut off: "):
             source.read(["f8"], 170, 200)
-
-
-# ------------------------------------------------------------------------------- branches that no file here has
-
-
-def block(content, *, claimed=None):
-    """Return a compressed block with ROOT's header, which may claim another size."""
-    packed = zlib.compress(content)
-    size = len(content) if claimed is None else claimed
-    return b"ZL\x08" + len(packed).to_bytes(3, "little") + size.to_bytes(3, "little") + packed
-
-
-def basket(path, *blocks, unpacked, values):
-    """Return a file that begins with a basket of these blocks, ``values`` bytes of it values, and its size."""
-    payload = b"".join(blocks)
-    key_length = 18 + 19
-    size = key_length + len(payload)
-    key = struct.pack(">ihiIhh", size, 4, unpacked, 0, key_length, 1)
-    header = struct.pack(">Hiiiib", 3, 32000, 4, 1, key_length + values, 0)
-    return written(path, key + header + payload), size
-
-
-def test_baskets_of_several_blocks_are_joined(tmp_path):
-    path, size = basket(tmp_path / "b", block(b"abcd"), block(b"efghij"), unpacked=10, values=10)
-    with BasketFile(path) as file:
-        assert file.basket(0, size).values.tobytes() == b"abcdefghij"
-        assert file.basket(0, size).starts is None
-        assert file.length(0, size) == 10
-
-
-def test_tables_of_starts_count_without_the_key(tmp_path):
-    starts = struct.pack(">4i", 3, 37 + 0, 37 + 4, 0)  # their number, where each entry begins, and a place to spare
-    path, size = basket(tmp_path / "b", block(b"abcdefgh" + starts), unpacked=24, values=8)
-    with BasketFile(path) as file:
-        found = file.basket(0, size)
-        assert found.values.tobytes() == b"abcdefgh"
-        assert found.starts.tolist() == [0, 4, 8]
-
-
-@pytest.mark.parametrize(
-    ("blocks", "message"),
-    [
-        ([block(b"abcd")], "it is shorter than it should be"),
-        ([block(b"abcd"), block(b"efgh", claimed=6)], "a compressed block has another size than its header says"),
-        ([block(b"abcd"), block(b"efghijk", claimed=6)], "a compressed block has another size than its header says"),
-    ],
-)
-def test_blocks_that_do_not_add_up_are_damage(tmp_path, blocks, message):
-    path, size = basket(tmp_path / "b", *blocks, unpacked=10, values=10)
-    with BasketFile(path) as file, pytest.raises(DamagedBasket, match=message):
-        file.basket(0, size)
-
-
-@pytest.mark.parametrize("values", [-1, 11, 5])
-def test_headers_that_contradict_themselves_are_damage(tmp_path, values):
-    path, size = basket(tmp_path / "b", block(b"abcdefghij"), unpacked=10, values=values)
-    with BasketFile(path) as file:
-        for read in (file.basket, file.length):
-            with pytest.raises(DamagedBasket, match="its header is damaged"):
-                read(0, size)
-
-
-def branch(values, starts, *, counter=None, name="x"):
-    content = np.array(values, ">i4").view("u1")
-    basket = Basket(content, None if starts is None else np.array(starts, "i4"))
-    return Branch(
-        name=name,
-        dtype=np.dtype(">i4"),
-        size=None,
-        flat=False,
-        lengths="n",
-        counter=counter,
-        entries=np.array([0, 3]),
-        seeks=np.zeros(0, np.int64),
-        sizes=np.zeros(0, np.int64),
-        embedded=(basket,),
-    )
-
-
-def counter(counts):
-    content = np.array(counts, ">i4").view("u1")
-    return Branch(
-        name="n",
-        dtype=np.dtype(">i4"),
-        size=1,
-        flat=True,
-        lengths="n",
-        counter=None,
-        entries=np.array([0, 3]),
-        seeks=np.zeros(0, np.int64),
-        sizes=np.zeros(0, np.int64),
-        embedded=(Basket(content, None),),
-    )
-
-
-@pytest.mark.parametrize("starts", [[0, 8, 8, 12], None])
-def test_lists_come_from_the_table_or_from_the_counter(starts):
-    found = branches.read(MADE / "trees.root", {"x": branch([1, 2, 3], starts, counter=counter([2, 0, 1]))}, 1, 3)
-    assert plain(found["x"]) == [[], [3]]
-
-
-@pytest.mark.parametrize(
-    ("made", "message"),
-    [
-        (branch([1, 2, 3], [0, 8, 4, 12]), "does not say where each of its 3 entries begins"),
-        (branch([1, 2, 3], [0, 8, 12]), "does not say where each of its 3 entries begins"),
-        (branch([1, 2, 3], [4, 8, 8, 12]), "does not say where each of its 3 entries begins"),
-        (branch([1, 2, 3], [0, 4, 4, 8]), "2 values of 4 bytes are expected in 12 bytes"),
-        (branch([1, 2, 3], None), "nothing says how many values its entries have"),
-        (branch([1, 2, 3], None, counter=counter([4, -2, 1])), "its counter 'n' is negative"),
-        (branch([1, 2, 3], None, counter=counter([2, 2, 1])), "5 values of 4 bytes are expected in 12 bytes"),
-    ],
-)
-def test_lists_that_contradict_themselves_are_damage(made, message):
-    with pytest.raises(DataError, match=f"branch 'x' is damaged in basket 0: .*{message}"):
-        branches.read(MADE / "trees.root", {"x": made}, 0, 3)
-
-
-@pytest.mark.parametrize(("start", "stop"), [(0, 3), (1, 3)])
-def test_branches_with_one_counter_and_other_lengths_are_damage(start, stop):
-    shared = counter([2, 0, 1])
-    pair = {
-        "x": branch([1, 2, 3], [0, 8, 8, 12], counter=shared),
-        "y": branch([1, 2, 3, 4], [0, 4, 8, 16], counter=shared, name="y"),
-    }
-    with pytest.raises(DataError, match="branch 'y' is damaged in basket 0"):
-        branches.read(MADE / "trees.root", pair, start, stop)
 
 
 # -------------------------------------------------------------------------------------------- partitions

@@ -19,7 +19,11 @@ KEY = of_bytes(b"key")
 def state(number: int = 0) -> State:
     return State(
         header={"slots": [["a", 1]], "number": number},
-        arrays={"limbs": np.arange(6, dtype=np.int64).reshape(2, 3), "sums": np.array([1.5, np.nan]), "none": np.zeros(0)},
+        arrays={
+            "limbs": np.arange(6, dtype=np.int64).reshape(2, 3),
+            "sums": np.array([1.5, np.nan]),
+            "none": np.zeros(0),
+        },
     )
 
 
@@ -44,7 +48,12 @@ def test_what_was_not_put_is_absent(tmp_path: Path) -> None:
     assert KEY not in Store(tmp_path / "not" / "there")
 
 
-@given(hnp.arrays(st.sampled_from([np.int64, np.float64, np.bool_, np.uint8, np.float32]), hnp.array_shapes(min_side=0, max_dims=3)))
+@given(
+    hnp.arrays(
+        st.sampled_from([np.int64, np.float64, np.bool_, np.uint8, np.float32]),
+        hnp.array_shapes(min_side=0, max_dims=3),
+    )
+)
 def test_any_array_survives(tmp_path_factory: pytest.TempPathFactory, array: np.ndarray) -> None:
     store = Store(tmp_path_factory.mktemp("store"))
     store.put(KEY, State(header=None, arrays={"x": array}))

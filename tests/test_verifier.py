@@ -104,6 +104,36 @@ def test_a_changed_bit_in_a_large_file_is_found(tmp_path: Path) -> None:
         assert "data/inputs/large.root: has the CRC-32" in messages(path)
 
 
+def test_a_platform_without_preadv_finds_the_same(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "preadv")
+    assert messages(bundle) == ""
+    bundle.write_bytes(make.zipped({**make.sound(), MASS: b"{}"}))
+    assert f"{MASS}: has the SHA-256" in messages(bundle)
+
+
+def test_a_file_that_shrinks_while_it_is_verified_is_a_problem(tmp_path: Path) -> None:
+    files = {**make.payload(), layout.INPUTS + "large.root": bytes(3 * source.BLOCK)}
+    for name, raw in make.sealed(files).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(raw)
+    package = source.opened(tmp_path)
+    os.truncate(tmp_path / layout.INPUTS / "large.root", source.BLOCK)
+    found = verifier.examine(package, payload=True, progress=lambda _: None, limits=form.LIMITS, workers=1)
+    assert "large.root: can't be read: the file ended while it was read" in "\n".join(map(str, found.problems))
+
+
+def test_directories_that_are_nested_too_deep_are_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "/".join("d" * 70)).mkdir(parents=True)
+    assert "is nested too deep" in messages(tmp_path)
+
+
+def test_too_many_files_in_a_directory_are_a_problem(bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    problems = verify(tmp_path / "unpacked", limits=form.Limits(members=5)).problems
+    assert str(problems[0]) == "directory: holds more than 5 files, the limit"
+
+
 def test_an_interruption_does_not_wait_for_large_files(tmp_path: Path) -> None:
     files = {**make.payload(), **{f"{layout.INPUTS}{n}.root": bytes(4 * source.BLOCK) for n in range(4)}}
     path = tmp_path / "large.crate.zip"
@@ -358,6 +388,28 @@ def test_wrong_arguments_exit_with_2(bundle: Path, arguments: list[str]) -> None
 def test_the_library_has_the_same_command_line(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verifier.main(["verify", str(bundle)]) == 0
     assert "sound" in capsys.readouterr().out
+    assert verifier.main(["info", str(bundle)]) == 0
+    assert "Two muons" in capsys.readouterr().out
+    bundle.write_bytes(make.zipped({**make.sound(), MASS: b"{}"}))
+    assert verifier.main(["--json", "verify", str(bundle)]) == 4
+    assert json.loads(capsys.readouterr().out)["sound"] is False
+
+
+def test_the_library_asks_for_a_bundle(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        verifier.main([])
+    assert caught.value.code == 2
+    assert "name a bundle" in capsys.readouterr().err
+
+
+def test_a_terminal_is_shown_how_much_was_read(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    files = {**make.payload(), layout.INPUTS + "large.root": bytes(65 << 20)}
+    bundle.write_bytes(make.zipped(make.sealed(files)))
+    assert verifier.main(["verify", str(bundle)]) == 0
+    assert "\r0.1 GB read" in capsys.readouterr().err
 
 
 # --- Python 3.8 -----------------------------------------------------------------------------------------------------

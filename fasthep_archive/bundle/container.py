@@ -81,10 +81,8 @@ def _check_names(members: Sequence[Member]) -> None:
 def _size(member: Member) -> int:
     if isinstance(member.source, bytes):
         return len(member.source)
-    try:
+    with _blaming(member):
         status = member.source.stat()
-    except OSError as error:
-        raise DataError(f"{member.source} can't be packed: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{member.source} can't be packed: it is not a file")
     return status.st_size
@@ -112,18 +110,30 @@ def _reading(member: Member, size: int) -> Iterator[Callable[[memoryview, int], 
         content = memoryview(member.source)
         yield lambda view, start: view.__setitem__(slice(None), content[start : start + len(view)])
         return
+    with _blaming(member):
+        stream = member.source.open("rb")
+    with stream:
+
+        def read_into(view: memoryview, _start: int) -> None:
+            with _blaming(member):
+                count = stream.readinto(view)
+            if count != len(view):
+                raise _changed(member, f"it was {size} bytes long, and is shorter now")
+
+        yield read_into
+        with _blaming(member):
+            more = stream.read(1)
+        if more:
+            raise _changed(member, f"it was {size} bytes long, and is longer now")
+
+
+@contextmanager
+def _blaming(member: Member) -> Iterator[None]:
+    """Say of a file that can't be read that it is this one."""
     try:
-        with member.source.open("rb") as stream:
-
-            def read_into(view: memoryview, _start: int) -> None:
-                if stream.readinto(view) != len(view):
-                    raise _changed(member, f"it was {size} bytes long, and is shorter now")
-
-            yield read_into
-            if stream.read(1):
-                raise _changed(member, f"it was {size} bytes long, and is longer now")
+        yield
     except OSError as error:
-        raise DataError(f"{member.source} can't be packed: {error.strerror}") from error
+        raise DataError(f"{member.source!s} can't be packed: {error.strerror}") from error
 
 
 def _changed(member: Member, how: str) -> DataError:

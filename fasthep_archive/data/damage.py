@@ -10,8 +10,8 @@ from fasthep_archive.errors import ArchiveError, DataError
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turn every error inside into a DataError that names the file.
+def told(path: Path, what: str = "") -> Iterator[None]:
+    """Turn every error inside into a DataError that names the file, and ``what`` of it was read.
 
     Only for calls of libraries on bytes that can be anything: damaged ones let them raise errors of every type.
     """
@@ -21,4 +21,5 @@ def told(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise DataError(f"{path} is damaged or cut off: {first}") from error
+        read = f"{what} of {path}" if what else str(path)
+        raise DataError(f"{read} is damaged or cut off: {first}") from error

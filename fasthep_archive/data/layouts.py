@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -112,6 +113,20 @@ def column_of(layout: Content, name: str) -> Column:
         valid = np.asarray(layout.mask_as_bool(valid_when=True))
         layout = _filled(layout, valid)
     return Column(checked(np.ascontiguousarray(layout.data), name), offsets, valid)
+
+
+def sharing_offsets(columns: Mapping[str, Column], types: Mapping[str, ColumnType]) -> dict[str, Column]:
+    """Return the columns; those of one structure share their offsets, which later comparisons find by identity."""
+    firsts: dict[Structure, NDArray[np.int64]] = {}
+    found = {}
+    for name, column in columns.items():
+        structure = types[name].structure
+        if structure is not None and column.offsets is not None:
+            first = firsts.setdefault(structure, column.offsets)
+            if first is not column.offsets and np.array_equal(first, column.offsets):
+                column = replace(column, offsets=first)  # noqa: PLW2901 - the same column
+        found[name] = column
+    return found
 
 
 def _filled(layout: Content, valid: NDArray[np.bool_]) -> Content:

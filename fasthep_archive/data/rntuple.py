@@ -10,9 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from fasthep_archive.data.branches import BranchReader, Reopen
 from fasthep_archive.data.damage import told
-from fasthep_archive.data.layouts import LazyTypes, column_of, type_of, unsupported
+from fasthep_archive.data.layouts import LazyTypes, column_of, sharing_offsets, type_of, unsupported
 from fasthep_archive.formula.columns import Column, ColumnType, Structure
 
 if TYPE_CHECKING:
@@ -27,9 +26,8 @@ class NtupleSource(AbstractContextManager["NtupleSource"]):
     A field of a collection is named with a dot: ``Muon.pt``. The fields of one collection share its structure.
     """
 
-    def __init__(self, path: Path, ntuple: RNTuple, reopen: Reopen) -> None:
+    def __init__(self, path: Path, ntuple: RNTuple) -> None:
         self._path = path
-        self._reopen = reopen
         self._ntuple = ntuple
         self._fields: dict[str, RField] = dict(ntuple.items())
         self._types = LazyTypes(self._fields, self._type, f"RNTuple {ntuple.name!r} of {path}")
@@ -57,11 +55,10 @@ class NtupleSource(AbstractContextManager["NtupleSource"]):
         if not 0 <= start <= stop <= self.entries:
             raise ValueError(f"entries {start} to {stop} of {self.entries}")
         names = list(columns)
-        for name in names:
-            self._types[name]  # refuses what formulas can't take
+        types = {name: self._types[name] for name in names}  # refuses what formulas can't take
         with told(self._path):
             arrays = self._arrays(names, start, stop)
-        return {name: column_of(arrays[name].layout, name) for name in names}
+        return sharing_offsets({name: column_of(arrays[name].layout, name) for name in names}, types)
 
     def _arrays(self, names: Sequence[str], start: int, stop: int) -> dict[str, ak.Array]:
         """Return the fields, those of one collection read together, but those of tuples one by one."""
@@ -73,12 +70,6 @@ class NtupleSource(AbstractContextManager["NtupleSource"]):
             read = self._ntuple.arrays(filter_field=lambda field: field.path in wanted, **options)
             arrays |= {name: reduce(getitem, name.split("."), read) for name in together}
         return arrays
-
-    def reader(self, columns: Iterable[str]) -> BranchReader:
-        names = tuple(columns)
-        for name in names:
-            self._types[name]  # refuses what formulas can't take
-        return BranchReader(path=self._path, plain={}, others=names, reopen=self._reopen)
 
     def _type(self, name: str) -> ColumnType:
         field = self._fields[name]

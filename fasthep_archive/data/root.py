@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +83,7 @@ def _found(path: Path, file: ReadOnlyDirectory, tree: str) -> TreeSource | Ntupl
         raise NoTree(f"no tree {tree!r} in {path}", hint=nearest(tree, trees) or _list(trees)) from error
     if kind not in _SOURCES:
         raise NoTree(f"{tree!r} in {path} is a {kind}, not a tree", hint=_list(_trees(file)))
-    return _SOURCES[kind](path, file[tree], partial(open_tree, path, tree))
+    return _SOURCES[kind](path, file[tree])
 
 
 def _trees(file: ReadOnlyDirectory) -> list[str]:

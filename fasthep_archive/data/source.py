@@ -40,19 +40,6 @@ class EventSource(Protocol):
         What is read is checked: damage, and numbers that formulas can't take exactly, raise DataError.
         """
 
-    def reader(self, columns: Iterable[str]) -> EventReader:
-        """Return what reads ``columns`` without this source, which may be closed by then."""
-
-
-class EventReader(Protocol):
-    """Reads some columns of a file. Small, and travels between processes.
-
-    The metadata of a large tree take a quarter of a second to read; a reader has what it needs of them.
-    """
-
-    def read(self, start: int, stop: int) -> dict[str, Column]:
-        """Return entries ``start`` to ``stop`` as :meth:`EventSource.read` does."""
-
 
 Opener: TypeAlias = Callable[[Path, str], AbstractContextManager[EventSource]]
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from fasthep_archive import digest
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError
-from fasthep_archive.execution.store import write_atomically
-from fasthep_archive.kernels.cache import private_directory
+from fasthep_archive.kernels.cache import private_directory, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

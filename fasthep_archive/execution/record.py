@@ -16,7 +16,7 @@ from fasthep_archive.digest import JSON, Digest
 from fasthep_archive.environment.snapshot import Snapshot
 from fasthep_archive.execution.plan import PROFILE, Plan
 from fasthep_archive.execution.run import Results, TaskDone
-from fasthep_archive.execution.store import write_atomically
+from fasthep_archive.kernels.cache import write_atomically
 from fasthep_archive.workflow.model import Workflow
 
 RECORD = "record/run.json"

@@ -15,8 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +23,8 @@ from typing import cast
 import numpy as np
 
 from fasthep_archive.digest import JSON, Digest, canonical
-from fasthep_archive.errors import writing
 from fasthep_archive.formula.columns import Array
+from fasthep_archive.kernels.cache import write_atomically
 from fasthep_archive.operations.protocol import State
 
 _MAGIC = b"fasthep-archive state 1\n"
@@ -56,24 +54,6 @@ class Store:
 
     def _path(self, key: Digest) -> Path:
         return self.root / key[:2] / key[2:]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``path`` whole or not at all, and make the directories that it needs.
-
-    :raises DataError: if it can't be written.
-    """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(temporary).chmod(0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
 
 
 def _encoded(state: State) -> bytes:

@@ -39,7 +39,7 @@ def load(source: str, functions: Sequence[str], *, cache: Path, name: str = "ker
         return sys.modules[module_name]
     path = private_directory(cache / "kernels") / f"{module_name}.py"
     if not path.exists():
-        _write_atomically(path, text)
+        write_atomically(path, text.encode())
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:  # pragma: no cover - a .py file always has a loader
         raise DataError(f"can't import the kernel {path}")
@@ -66,9 +66,19 @@ def private_directory(path: Path) -> Path:
     return path
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``path`` whole or not at all, and make the directories that it needs.
+
+    :raises DataError: if it can't be written.
+    """
     with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(temporary, path)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+            Path(temporary).chmod(0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise

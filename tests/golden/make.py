@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import fasthep_archive
 from fasthep_archive.bundle.claims import FORMAT
 
 HERE = Path(__file__).parent
@@ -30,9 +31,9 @@ def main(*options: str) -> int:
         return 2
     environment = {name: value for name, value in os.environ.items() if name not in PLAIN}
     with tempfile.TemporaryDirectory() as directory:
-        for words in (["init", "dimuon"], ["pack", "dimuon/workflow.yaml", "-o", path, "-j", "1", "-q"]):
-            command = [sys.executable, "-m", "fasthep_archive", *words]
-            subprocess.run(command, cwd=directory, env={**environment, "SOURCE_DATE_EPOCH": EPOCH}, check=True)
+        workflow = fasthep_archive.init(Path(directory) / "dimuon") / "workflow.yaml"
+        command = [sys.executable, "-m", "fasthep_archive", "pack", workflow, "-o", path, "-j", "1", "-q"]
+        subprocess.run(command, env={**environment, "SOURCE_DATE_EPOCH": EPOCH}, check=True)
     bundles = sorted(HERE.glob("*.crate.zip"))
     sums = (f"{hashlib.sha256(bundle.read_bytes()).hexdigest()}  {bundle.name}\n" for bundle in bundles)
     (HERE / "SHA256SUMS").write_text("".join(sums))

@@ -284,6 +284,15 @@ def _zip64(count: int) -> bytes:
     return wide + locator + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
 
 
+def _wide() -> bytes:
+    """Return the sound bundle with ZIP64 records that it does not need."""
+    raw, count = zipped(sound()), len(sound())
+    size, offset = struct.unpack_from("<2I", raw, len(raw) - 10)
+    wide = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 0x32D, 45, 0, 0, count, count, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, offset + size, 1)
+    return raw[:-22] + wide + locator + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, size, offset, 0)
+
+
 def _crate(**changes: object) -> bytes:
     """Return a sealed bundle whose metadata has one more entity, or another context."""
     metadata = crate(payload())
@@ -410,6 +419,11 @@ HOSTILE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "empty": (lambda: b"", "file: 0 bytes is too little for a zip"),
     "text": (lambda: b"version: '1.0'\n" * 10, "is not there: the file is truncated or damaged, or not a zip"),
+    "zip64-announced": (
+        lambda: zipped(sound())[:-12] + b"\xff\xff" + zipped(sound())[-10:],
+        "end of central directory: announces ZIP64 records that are not there",
+    ),
+    "zip64-without-need": (_wide, "end of central directory: has ZIP64 records without need"),
     "wrong-size": (lambda: changed(EVENTS, size=4999, stored=4999), f"{MUONS}: 1 byte between it and {EVENTS}"),
     "wrong-count": (lambda: render(entries(sound()), count=3), "bytes behind the last of its 3 entries"),
     "wrong-crc": (
@@ -455,6 +469,14 @@ HOSTILE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "fetch-from-here": (
         lambda: _fetched("file:///etc/passwd"),
         "fetch.txt: is not as BagIt has it: line 1 is not a URL",
+    ),
+    "fetch-of-the-unlisted": (
+        lambda: zipped(sealed(payload(), tags={layout.FETCH: b"https://cern.ch/x 1 data/x\n"})),
+        "fetch.txt: names data/x, which manifest-sha256.txt does not list",
+    ),
+    "bag-info-of-prose": (
+        lambda: zipped(sealed(payload(), tags={layout.BAG_INFO: b"Hello\n"})),
+        "bag-info.txt: is not as BagIt has it: line 1 is not 'Label: value'",
     ),
     # JSON
     "duplicate-key": (lambda: _summary(b'{"format": 1, "format": 2}'), "it has the key 'format' twice in one object"),
@@ -517,6 +539,15 @@ HOSTILE: Mapping[str, tuple[Callable[[], bytes], str]] = {
         lambda: _crate(entity={"@id": "README.md", "@type": "File", "contentSize": "1"}),
         "says that the contentSize of README.md is 1, and it is 12",
     ),
+    "no-graph": (lambda: _crate_text(b"[]"), "is not an object of a @context and a @graph that is a list"),
+    "no-root": (
+        lambda: _crate(top={"@graph": [{"@id": layout.CRATE, "@type": "CreativeWork"}]}),
+        "ro-crate-metadata.json: does not describe ./",
+    ),
+    "id-of-other-bytes": (
+        lambda: _crate(entity={"@id": "data/%ff", "@type": "File"}),
+        "which is not percent-encoded UTF-8",
+    ),
     # bundle.json
     "newer-format": (
         lambda: _edited(format=2),
@@ -527,6 +558,10 @@ HOSTILE: Mapping[str, tuple[Callable[[], bytes], str]] = {
     "unknown-key": (lambda: _edited(extra=1), "bundle.json: has the unknown key extra"),
     "other-type": (lambda: _edited(title=7), "bundle.json: has 7 for title, which is not of type str"),
     "other-profile": (lambda: _edited(profile="fast-1"), "states the profile fast-1, and its parts exact-1"),
+    "output-twice": (
+        lambda: _edited(outputs=[*_outputs(), _outputs()[0]]),
+        "bundle.json: lists one of its outputs twice",
+    ),
     "no-time": (lambda: _edited(created="2026-13-01T00:00:00+00:00"), "states a time of creation that is none"),
     "other-output-digest": (
         lambda: _edited(outputs=_outputs(content="0" * 64)),
