@@ -179,12 +179,17 @@ def everybody(process: subprocess.Popen[str]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
+def everybody_at_once(process: subprocess.Popen[str]) -> None:
+    """Ask the main process and its workers to end, as a service manager does."""
+    os.killpg(process.pid, signal.SIGTERM)
+
+
 def main_alone(process: subprocess.Popen[str]) -> None:
     """Ask the main process to end, as a batch system does."""
     process.send_signal(signal.SIGTERM)
 
 
-@pytest.mark.parametrize("interrupt", [everybody, main_alone])
+@pytest.mark.parametrize("interrupt", [everybody, everybody_at_once, main_alone])
 def test_an_interrupted_run_says_so_and_goes_on_later(fresh: Command, toy: Toy, tmp_path: Path, interrupt) -> None:
     process, workers = in_the_middle(fresh, toy, tmp_path / "out")
     interrupt(process)

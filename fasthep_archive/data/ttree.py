@@ -74,8 +74,11 @@ class TreeSource(AbstractContextManager["TreeSource"]):
         return sharing_offsets(found, types)
 
     def _column(self, name: str, start: int, stop: int) -> Column:
+        branch = self._branches[name]
+        if start == stop:  # uproot would decompress a basket to return nothing of it
+            return column_of(branch.interpretation.awkward_form(branch.file).length_zero_array(), name)
         with told(self._path, f"branch {name!r}"):
-            array = self._branches[name].array(entry_start=start, entry_stop=stop, library="ak", array_cache=None)
+            array = branch.array(entry_start=start, entry_stop=stop, library="ak", array_cache=None)
         return column_of(array.layout, name)
 
     def _type(self, name: str) -> ColumnType:

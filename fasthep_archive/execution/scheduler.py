@@ -159,6 +159,9 @@ def process_pool(workers: int) -> Executor:
 
 def _prepare_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # inherited from the parent it would raise: in a task, the pool would take that for the task's error, and a worker
+    # that the pool ends because another one was lost would live on, with the pool waiting for its end
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sentinel = multiprocessing.parent_process()
     if sentinel is not None:
         threading.Thread(target=_die_with, args=(sentinel, parent), daemon=True).start()
