@@ -145,8 +145,8 @@ def test_a_summary_says_outputs_tasks_events_and_speed(screen):
     run = Summary(
         outputs=(("histograms/Mass.json", 12_345),),
         directory="out",
-        computed=11,
-        reused=2,
+        computed=13,
+        reused=0,
         events=1_000_000,
         seconds=2.5,
         warnings=("dataset 'ww' declares 5 events, its files hold 6",),
@@ -155,7 +155,12 @@ def test_a_summary_says_outputs_tasks_events_and_speed(screen):
     assert "histograms/Mass.json" in found
     assert "12.3 kB" in found
     assert "warning: dataset 'ww' declares 5 events, its files hold 6" in found
-    assert found.endswith("11 tasks computed, 2 reused, 1 000 000 events, 2.5 s, 400 k events/s")
+    assert found.endswith("13 tasks computed, 1 000 000 events, 2.5 s, 400 k events/s")
+
+
+def test_a_summary_of_reused_tasks_has_no_speed():
+    run = Summary(outputs=(), directory="out", computed=11, reused=2, events=1_000_000, seconds=2.5)
+    assert terminal.summary(run, Screen()) == "11 tasks computed, 2 reused, 1 000 000 events, 2.5 s"
 
 
 def test_a_summary_without_measured_times_names_none(screen):
