@@ -373,6 +373,17 @@ def test_zmumu_types_by_mass_are_exact(zmumu: Path, zmumu_oracle: ZmumuOracle) -
     assert_holds(product, sums(placed, 1 / (zmumu_oracle["pt1"] * zmumu_oracle["pt2"])))
 
 
+def test_zmumu_types_by_mass_are_what_boost_histogram_fills(zmumu: Path, zmumu_oracle: ZmumuOracle) -> None:
+    axes = bh.axis.StrCategory([], growth=True), bh.axis.Variable([0.5, 30, 60, 80.25, 100, 150])
+    filled = bh.Histogram(*axes, storage=bh.storage.Weight())
+    weights = 1 / (zmumu_oracle["pt1"] * zmumu_oracle["pt2"])
+    filled.fill(zmumu_oracle.type, zmumu_oracle.mass, weight=weights)
+    found = fasthep_archive.open_run(zmumu)["TypeByMass"]
+    assert list(found.axes[0]) == list(filled.axes[0])
+    np.testing.assert_allclose(found.values(flow=True), filled.values(flow=True), rtol=1e-14, atol=0)
+    np.testing.assert_allclose(found.variances(flow=True), filled.variances(flow=True), rtol=1e-14, atol=0)
+
+
 def test_zmumu_types_that_are_not_listed_overflow(zmumu: Path, zmumu_oracle: ZmumuOracle) -> None:
     assert_holds(histogram(zmumu, "TwoTypes"), sums([among(zmumu_oracle.type, ["TT", "GG"], overflow=True)], None))
 

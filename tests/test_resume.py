@@ -94,11 +94,12 @@ def until(condition: object, what: str) -> None:
 def in_the_middle(command: Command, toy: Toy, out: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """Start a run and return it with its workers, when it is well under way and far from done."""
     process = command.start(*words(toy, out))
-    until(lambda: len(results(command)) >= 10 or process.poll() is not None, "the run gets going")
-    assert process.poll() is None, process.communicate()
+    until(lambda: results(command) or process.poll() is not None, "the run gets going")
     below = psutil.Process(process.pid).children(recursive=True)
     workers = [child for child in below if not child.children() and "resource_tracker" not in " ".join(child.cmdline())]
     assert len(workers) == 2
+    until(lambda: len(results(command)) >= 10 or process.poll() is not None, "the run goes on")
+    assert process.poll() is None, process.communicate()
     return process, workers
 
 
