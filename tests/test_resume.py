@@ -19,7 +19,7 @@ from command import Command, with_kernels
 import fasthep_archive
 from fasthep_archive.errors import DataError
 
-EVENTS, CHUNK = 400_000, 2_000
+EVENTS, CHUNK = 400_000, 1_000
 PASSES = EVENTS // CHUNK
 PATIENCE = 60.0
 """Seconds after which something that should happen never will."""
