@@ -496,7 +496,6 @@ def test_damaged_baskets_are_named(tree_file, tmp_path, name, offset):
     content[seek + offset : seek + offset + 4] = b"\xff\xff\x00\xff"
     path = written(tmp_path / "damaged.root", bytes(content))
     with opened(path, "dir/events") as source:
-        assert len(source.read([name], 0, 340)[name]) == 340
         with pytest.raises(DataError, match=f"branch '{name}' of .* is damaged or cut off: "):
             source.read([name], 340, 510)
 
