@@ -495,9 +495,9 @@ def test_damaged_baskets_are_named(tree_file, tmp_path, name, offset):
     content = bytearray(tree_file.read_bytes())
     content[seek + offset : seek + offset + 4] = b"\xff\xff\x00\xff"
     path = written(tmp_path / "damaged.root", bytes(content))
-    with opened(path, "dir/events") as source:
-        with pytest.raises(DataError, match=f"branch '{name}' of .* is damaged or cut off: "):
-            source.read([name], 340, 510)
+    told = pytest.raises(DataError, match=f"branch '{name}' of .* is damaged or cut off: ")
+    with opened(path, "dir/events") as source, told:
+        source.read([name], 340, 510)
 
 
 @pytest.mark.parametrize("compression", [uproot.ZLIB(1), uproot.LZMA(1), uproot.LZ4(1)], ids=["zlib", "lzma", "lz4"])
