@@ -1,7 +1,7 @@
 """Runs the commands of the README as a reader pastes them: ``readme.py tests`` or ``readme.py example``.
 
-A command is the code block after the marker ``<!-- run: NAME -->``. It runs in a copy of the checkout, so that the
-files it leaves do not disturb; the virtual environment that it makes stays in the checkout for later steps.
+A command is the code block after the marker ``<!-- run: NAME -->``. It runs in the checkout, where the virtual
+environment that it makes stays for later steps.
 """
 
 from __future__ import annotations
