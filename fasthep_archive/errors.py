@@ -5,6 +5,7 @@
      ├─ WorkflowError            the document is wrong: carries every fault that was found
      ├─ FormulaError             one formula is wrong; knows the column inside the formula
      ├─ DataError                an input or a product can't be read, or is not what it claims to be
+     ├─ RebuildError             the environment that a bundle locks can't be built here
      ├─ TaskError          (3)   a task failed: names the stage, the partition and the file
      └─ BundleError        (4)   the bundle is damaged, hostile or not trusted
 
@@ -95,6 +96,10 @@ class FormulaError(ArchiveError):
 
 class DataError(ArchiveError):
     """A file, branch, product or output can't be used as it is."""
+
+
+class RebuildError(ArchiveError):
+    """The environment that a bundle locks can't be built on this machine; nothing was run."""
 
 
 class TaskError(ArchiveError):

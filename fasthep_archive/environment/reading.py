@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from fasthep_archive.digest import JSON
@@ -62,6 +63,24 @@ class Reader:
         if not isinstance(value, int) or isinstance(value, bool):
             raise _wrong(f"{self.where}.{key}", "an integer", value)
         return value
+
+    def number(self, key: str) -> float:
+        """Return the number at ``key``; ``true`` is none."""
+        value = self._at(key)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise _wrong(f"{self.where}.{key}", "a number", value)
+        return float(value)
+
+    def time(self, key: str) -> datetime:
+        """Return the time at ``key``, in ISO 8601 with its offset from UTC."""
+        text = self.text(key)
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            raise _wrong(f"{self.where}.{key}", "a time in ISO 8601", text) from None
+        if found.tzinfo is None:
+            raise _wrong(f"{self.where}.{key}", "a time with its offset from UTC", text)
+        return found
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Return the list of texts at ``key``."""

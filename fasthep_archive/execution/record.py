@@ -13,12 +13,16 @@ from fasthep_archive.context import Context
 from fasthep_archive.data import content
 from fasthep_archive.data.products import kind_of
 from fasthep_archive.digest import JSON, Digest
+from fasthep_archive.environment.reading import Reader
 from fasthep_archive.environment.snapshot import Snapshot
 from fasthep_archive.execution.plan import PROFILE, Plan
 from fasthep_archive.execution.run import Results, TaskDone
+from fasthep_archive.execution.worker import Done
 from fasthep_archive.kernels.cache import write_atomically
 from fasthep_archive.workflow.model import Workflow
 
+FORMAT = 1
+"""Version of the JSON form."""
 RECORD = "record/run.json"
 """Where a run's record lies in its directory."""
 REPORT = "record/replay.json"
@@ -52,11 +56,13 @@ class RecordedInput:
 class Record:
     """What happened.
 
+    :ivar version: of this tool. :ivar code: version and digest of the code that decides results; keys have it too.
     :ivar kept: outputs of an earlier run that lie beside these, because only some were asked for.
     """
 
     workflow: Workflow
     version: str
+    code: str
     started: datetime
     ended: datetime
     seconds: float | None
@@ -73,8 +79,8 @@ class Record:
     def to_json(self) -> JSON:
         """Return the record as JSON; what was measured is left out where the context says so."""
         described: dict[str, JSON] = {
-            "format": 1,
-            "tool": {"name": "fasthep-archive", "version": self.version},
+            "format": FORMAT,
+            "tool": {"name": "fasthep-archive", "version": self.version, "code": self.code},
             "workflow": {
                 "name": self.workflow.name,
                 "version": self.workflow.version,
@@ -115,6 +121,7 @@ def make_record(
     context: Context,
     *,
     version: str,
+    code: str,
     ended: datetime,
     seconds: float,
 ) -> Record:
@@ -122,6 +129,7 @@ def make_record(
     return Record(
         workflow=workflow,
         version=version,
+        code=code,
         started=context.now,
         ended=ended,
         seconds=seconds if context.measured else None,
@@ -133,6 +141,34 @@ def make_record(
         environment=environment,
         measured=context.measured,
         workers=context.workers,
+    )
+
+
+def read_record(value: JSON, workflow: Workflow) -> Record:
+    """Return the record that was written as ``value``, of a run of ``workflow``.
+
+    :raises DataError: naming the place, if it is not one of :meth:`Record.to_json`.
+    """
+    reader = Reader.of(value, "record")
+    reader.format(FORMAT)
+    tool, measured = reader.reader("tool"), "measured" in reader.value
+    figures = reader.reader("measured") if measured else None
+    return Record(
+        workflow=workflow,
+        version=tool.text("version"),
+        code=tool.text("code"),
+        started=reader.time("started"),
+        ended=reader.time("ended"),
+        seconds=figures.number("seconds") if figures else None,
+        inputs=tuple(map(_read_input, reader.readers("inputs"))),
+        outputs=tuple(map(_read_output, reader.readers("outputs"))),
+        tasks=tuple(map(_read_task, reader.readers("tasks"))),
+        warnings=reader.texts("warnings"),
+        failures=reader.texts("failures"),
+        environment=Snapshot.from_json(reader.value["environment"]),
+        measured=measured,
+        workers=figures.integer("workers") if figures else 0,
+        kept=reader.texts("kept"),
     )
 
 
@@ -242,3 +278,36 @@ def _task(task: TaskDone, *, measured: bool) -> Mapping[str, JSON]:
         described["cpu_seconds"] = round(task.done.cpu_seconds, 6)
         described["peak_memory"] = task.done.peak_memory
     return described
+
+
+def _read_input(reader: Reader) -> RecordedInput:
+    return RecordedInput(
+        name=reader.text("name"),
+        datasets=reader.texts("datasets"),
+        size=reader.integer("size"),
+        sha256=Digest(reader.text("sha256")),
+        events=reader.integer("events"),
+    )
+
+
+def _read_output(reader: Reader) -> RecordedOutput:
+    return RecordedOutput(
+        name=reader.text("name"),
+        stage=reader.text("stage"),
+        kind=reader.text("kind"),
+        size=reader.integer("size"),
+        sha256=Digest(reader.text("sha256")),
+        content=Digest(reader.text("content")),
+    )
+
+
+def _read_task(reader: Reader) -> TaskDone:
+    """Return a task; what one took that was computed is known where it was measured."""
+    done = None
+    if reader.choice("status", ("computed", "cached")) == "computed" and "seconds" in reader.value:
+        done = Done(
+            seconds=reader.number("seconds"),
+            cpu_seconds=reader.number("cpu_seconds"),
+            peak_memory=reader.integer("peak_memory"),
+        )
+    return TaskDone(name=reader.text("name"), stages=reader.texts("stages"), done=done)

@@ -1,0 +1,87 @@
+"""Sealing: from a finished, staged run to the file of a bundle. What ``pack`` and ``hydrate`` end with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fasthep_archive.archive.running import Ran
+from fasthep_archive.context import Context
+from fasthep_archive.digest import Digest
+
+if TYPE_CHECKING:
+    from fasthep_archive.bundle.container import Member
+    from fasthep_archive.bundle.description import Description
+    from fasthep_archive.bundle.identity import Output as BundledOutput
+    from fasthep_archive.bundle.staging import Staged
+    from fasthep_archive.execution.record import RecordedOutput
+    from fasthep_archive.report.markup import Markup
+    from fasthep_archive.verification.outputs import Output
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sealed:
+    """A bundle that was written."""
+
+    identity: Digest
+    sidecar: Path | None
+
+
+def sealed(staged: Staged, ran: Ran, target: Path, context: Context) -> Sealed:
+    """Write the bundle of a finished run from a staged tree."""
+    from fasthep_archive.bundle import container, crate, identity, layout, seal
+    from fasthep_archive.bundle.describe import describe
+    from fasthep_archive.report import graph
+    from fasthep_archive.verification.policy import policy_of
+
+    record, created = ran.record, context.now
+    drawn = graph.svg(graph.of_workflow(record.workflow, products=record.products))
+    asked = record.workflow.archive.verify
+    policies = {item.name: policy_of(comparable(item, None), asked) for item in record.outputs}
+    summary = seal.summary(staged, record, policies, created)
+    members = [
+        *seal.payload(staged, record, ran.directory, drawn),
+        seal.text_member(layout.SUMMARY, identity.bundle_json(summary)),
+        seal.program_member(),
+    ]
+    about = describe(record, staged, seal.files(members, staged), created=created, identity=summary.identity)
+    members += _texts(about, ran, drawn)
+    about = replace(about, files=seal.files(members, staged))
+    members.append(seal.text_member(layout.CRATE, crate.graph(about)))
+    members += seal.bag(members, summary.identity, record.version, created)
+    sidecar = seal.write_sidecar(target, container.write(members, target, progress=context.progress))
+    return Sealed(identity=summary.identity, sidecar=sidecar)
+
+
+def _texts(about: Description, ran: Ran, drawn: Markup) -> list[Member]:
+    """Return what people read in a bundle: README, licence, citation and the preview with its pictures."""
+    from fasthep_archive.bundle import layout, seal
+    from fasthep_archive.publish import citation, license, readme  # noqa: A004 - it renders LICENSE
+    from fasthep_archive.report import plots, preview
+
+    datasets = {dataset.name: dataset.eventtype for dataset in ran.record.workflow.datasets}
+    outputs = {item.name: (ran.directory / item.name).read_bytes() for item in ran.record.outputs}
+    pictures = {layout.output(name): found for name, found in plots.pictures(outputs, datasets=datasets).items()}
+    about = replace(about, files=(*about.files, *map(seal.unwritten, seal.TEXTS)))
+    return [
+        seal.text_member(layout.README, readme.render(about)),
+        seal.text_member(layout.LICENSE, license.render(about)),
+        seal.text_member(layout.CITATION, citation.render(about)),
+        seal.text_member(layout.PREVIEW, preview.preview(about, plots=pictures, graph_svg=drawn)),
+    ]
+
+
+def comparable(item: RecordedOutput | BundledOutput, read: Callable[[], bytes] | None) -> Output:
+    """Return an output of a record or of a bundle as what verification compares."""
+    from fasthep_archive.verification.outputs import Output, kind_named
+
+    return Output(
+        name=item.name,
+        kind=kind_named(item.kind),
+        stage=item.stage,
+        sha256=item.sha256,
+        content=item.content,
+        read=read,
+    )

@@ -1,0 +1,131 @@
+"""What surrounds a verb: the clock, the environment variables, the caches, and the places that it writes to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache as cached
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import fasthep_archive
+from fasthep_archive.context import Context, NoProgress, Progress
+from fasthep_archive.digest import of_bytes
+from fasthep_archive.errors import UsageError, writing
+
+if TYPE_CHECKING:
+    from fasthep_archive.execution.store import Store
+
+AnyPath: TypeAlias = "str | os.PathLike[str]"
+
+
+def surroundings(cache: AnyPath | None, workers: int | None, progress: Progress | None) -> Context:
+    """Read clock, environment and defaults, once."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"{workers} workers can't run anything", hint="-j takes a number from 1")
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return Context(
+        cache=Path(cache) if cache is not None else _cache_directory(),
+        now=_fixed_time(epoch) if epoch else datetime.now(UTC).replace(microsecond=0),
+        measured=not epoch,
+        workers=workers or usable_cpus(),
+        progress=progress or NoProgress(),
+    )
+
+
+def _fixed_time(epoch: str) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        hint = "it is a whole number of seconds since 1970, see reproducible-builds.org/specs/source-date-epoch"
+        raise UsageError(f"SOURCE_DATE_EPOCH={epoch} is no time", hint=hint) from error
+
+
+def _cache_directory() -> Path:
+    """Return this user's cache: ``FASTHEP_ARCHIVE_CACHE``, or as the XDG base directory specification says."""
+    if named := os.environ.get("FASTHEP_ARCHIVE_CACHE"):
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fasthep-archive"
+
+
+def usable_cpus() -> int:
+    """Return the CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cached
+def code_version() -> str:
+    """Return the version that keys have: this tool's, and a digest of the code that decides results.
+
+    An installed release never changes under its version; a checkout does.
+    """
+    package = Path(fasthep_archive.__file__).parent
+    rooms = ("data", "execution", "formula", "kernels", "operations")
+    sources = sorted(path for room in rooms for path in (package / room).glob("*.py"))
+    code = of_bytes(b"".join(path.name.encode() + path.read_bytes() for path in sources))
+    return f"{fasthep_archive.__version__}+{code[:16]}"
+
+
+@contextmanager
+def chosen_store(context: Context, *, reuse: bool) -> Iterator[Store]:
+    """Yield the user's store, or an empty one for this run alone."""
+    from fasthep_archive.execution.store import Store
+
+    if reuse:
+        yield Store(context.cache / "store")
+    else:
+        with tempfile.TemporaryDirectory(prefix="fasthep-archive-") as directory:
+            yield Store(Path(directory))
+
+
+def empty_store(space: Path) -> Store:
+    """Return the store of a run that reuses nothing, below its workspace."""
+    from fasthep_archive.execution.store import Store
+
+    return Store(space / "store")
+
+
+@contextmanager
+def workspace(parent: Path) -> Iterator[Path]:
+    """Yield a new directory in ``parent``, on the file system of what is made; gone afterwards."""
+    with writing(parent):
+        space = tempfile.TemporaryDirectory(dir=parent, prefix=".fasthep-archive-")
+    with space as directory:
+        yield Path(directory)
+
+
+def claimed(directory: Path) -> Path:
+    """Return ``directory``, made if need be, if it is new, empty, or an earlier run's.
+
+    :raises UsageError: if anything else is in it.
+    """
+    from fasthep_archive.execution.record import RECORD
+
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{directory} is a file", hint="name a directory with -o")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / RECORD).is_file():
+        raise UsageError(f"{directory} has files that no run left there", hint="name a new one, or an earlier run's")
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def existing(bundle: AnyPath) -> Path:
+    """Return the path of a bundle that is there."""
+    path = Path(bundle)
+    if not path.exists():
+        raise UsageError(f"no such file: {path}")
+    return path
+
+
+def bundle_target(path: Path) -> Path:
+    """Return where a bundle goes; its directory must be there."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory", hint="name a file, such as analysis.crate.zip")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no directory {path.parent}", hint="make it first")
+    return path
