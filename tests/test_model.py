@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fasthep_archive import digest
 from fasthep_archive.errors import WorkflowError
 from fasthep_archive.workflow.document import from_json, load
-from fasthep_archive.workflow.model import Author, Edge, Policy, Related, Workflow, build, resolved
+from fasthep_archive.workflow.model import Author, Edge, Policy, ReferencedInput, Related, Workflow, build, resolved
 
 WORKFLOWS = Path(__file__).parent / "workflows"
 BROKEN = sorted(path.stem for path in WORKFLOWS.glob("bad_*.expected"))
@@ -190,12 +190,64 @@ def test_the_archive_settings_are_read(everything: Workflow) -> None:
         Policy(outputs="Shapes", level="tolerance", rtol=1e-9, ulp=4),
         Policy(outputs="*.png", level="ignore"),
     )
+    assert everything.archive.inputs == (
+        ReferencedInput(
+            file="b.root",
+            urls=("https://example.org/ww.root", "root://example.org//eos/ww.root"),
+            size=1234,
+            sha256="e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            adler32="00000001",
+        ),
+    )
+    assert everything.archive.allow == ("0123456789ab", "012345678901")
 
 
 def test_the_archive_settings_have_defaults(tutorial: Workflow) -> None:
     metadata = tutorial.archive.metadata
     assert (metadata.title, metadata.license, metadata.authors) == ("good_tutorial", "CC-BY-4.0", ())
     assert tutorial.archive.verify == ()
+    assert (tutorial.archive.inputs, tutorial.archive.allow) == ((), ())
+
+
+def test_a_remote_file_can_be_had_where_it_is_and_at_the_addresses_of_the_settings(everything: Workflow) -> None:
+    url = "https://example.org/ww.root"
+    archive = {"inputs": [{"file": url, "urls": ["https://mirror.example.org/ww.root", url]}]}
+    workflow = sound(with_stages(STAGE, data={"datasets": {"ww": {"files": [url, "a.root"]}}}, archive=archive))
+    assert {name: item.urls for name, item in workflow.references.items()} == {
+        url: (url, "https://mirror.example.org/ww.root")
+    }
+    assert set(everything.references) == {"b.root"}
+
+
+@pytest.mark.parametrize("language", ["1.0", "1.1"])
+def test_files_can_be_anywhere_in_both_versions_of_the_language(language: str) -> None:
+    files = ["ww.root", "file:///data/ww.root", "http://a.org/w", "https://a.org/w", "root://a.org//w", "xroot://a//w"]
+    archive = {"inputs": [{"file": "ww.root", "urls": ["https://b.org/w"]}], "allow": ["0123456789ab"]}
+    document = with_stages(STAGE, data={"datasets": {"ww": {"files": files}}}, archive=archive, version=language)
+    assert sound(document).datasets[0].files == tuple(files)
+
+
+def test_nothing_is_said_of_names_when_the_datasets_are_not_known() -> None:
+    archive = {"inputs": [{"file": "ww.root", "urls": ["https://b.org/w"]}]}
+    datasets = {"ww": {"files": "ww.root", "nevents": "many"}}
+    assert len(faulty(with_stages(STAGE, data={"datasets": datasets}, archive=archive))[1]) == 2
+
+
+def test_a_resolved_document_refers_to_its_files_by_their_new_names() -> None:
+    url = "https://example.org/zz.root"
+    archive = {"inputs": [{"file": "ww.root", "urls": ["https://b.org/w"], "size": 3}]}
+    data = {"datasets": {"ww": {"files": ["ww.root", url, "file:///data/a.root"]}}}
+    renamed = {"ww.root": "../inputs/ww.root", url: "../inputs/zz.root", "file:///data/a.root": "../inputs/a.root"}
+    document = resolved(sound(with_stages(STAGE, data=data, archive=archive)), renamed)
+    assert document["archive"]["inputs"] == [
+        {"file": "../inputs/ww.root", "urls": ["https://b.org/w"], "size": 3},
+        {"file": "../inputs/zz.root", "urls": [url]},
+    ]
+    sound(document)
+
+
+def test_a_document_without_references_is_resolved_without_them(tutorial: Workflow) -> None:
+    assert set(resolved(tutorial)["archive"]) == {"metadata", "verify"}
 
 
 def test_a_fault_of_the_metadata_hides_no_other() -> None:
@@ -265,7 +317,7 @@ def test_a_stream_with_faults_is_broken() -> None:
 
 
 def test_a_dataset_with_faults_is_left_out() -> None:
-    datasets = [{"name": "a", "files": ["root://x//a.root"]}, {"name": "b", "files": ["b.root"]}]
+    datasets = [{"name": "a", "files": ["toy://x"]}, {"name": "b", "files": ["b.root"]}]
     workflow, messages = faulty(with_stages(STAGE, data={"datasets": datasets}))
     assert len(messages) == 1
     assert [dataset.name for dataset in workflow.datasets] == ["b"]

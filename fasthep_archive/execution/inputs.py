@@ -14,9 +14,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from fasthep_archive import digest
+from fasthep_archive.data.transfer import sums_of
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError
-from fasthep_archive.kernels.cache import private_directory, write_atomically
+from fasthep_archive.files import private_directory, write_atomically
+from fasthep_archive.workflow.addresses import local_path
+from fasthep_archive.workflow.model import ReferencedInput
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,23 +27,26 @@ class InputFile:
     """A file of a dataset.
 
     :ivar name: as the document writes it.
+    :ivar path: of the file, or of the copy of a remote one.
     :ivar size: in bytes.
+    :ivar urls: where others can have it, the best first; no part of any key.
     """
 
     name: str
     path: Path
     size: int
     sha256: Digest
+    urls: tuple[str, ...] = ()
 
 
 def locate(name: str, *, document: Path, working_directory: Path) -> Path:
-    """Return the file called ``name``.
+    """Return the file of this machine that is called ``name``, a path or an address that starts with ``file://``.
 
     A relative name is looked for beside the document first, then, as FAST-HEP does, in the working directory.
 
     :raises DataError: if there is no such file.
     """
-    written = Path(name)
+    written = Path(local_path(name))
     beside = [written] if written.is_absolute() else [document.parent / written, working_directory / written]
     places = tuple(dict.fromkeys(place.absolute() for place in beside))
     found = next((place for place in places if place.exists()), None)
@@ -62,6 +68,25 @@ def _instead(written: Path, places: Iterable[Path]) -> str:
         if close:
             return f"did you mean {by_stem[close[0]]!r}?"
     return f"looked for {' and '.join(map(str, places))}"
+
+
+def disagreement(file: InputFile, stated: ReferencedInput) -> tuple[str, str] | None:
+    """Return which key of ``archive.inputs`` says something else of ``file`` than its bytes, and a message, or none.
+
+    A digest that was not taken (an empty one) agrees with everything. Adler-32 is compared where nothing better is
+    stated.
+    """
+    if stated.size not in (None, file.size):
+        return "size", f"{file.name} has {file.size} bytes, and this says {stated.size}"
+    if not file.sha256:
+        return None
+    if stated.sha256 not in (None, file.sha256):
+        return "sha256", f"{file.name} has the SHA-256 {file.sha256}, and this says {stated.sha256}"
+    if stated.sha256 is None and stated.adler32 is not None:
+        adler32 = sums_of(file.path).fetched(file.path, "").adler32
+        if adler32 != stated.adler32:
+            return "adler32", f"{file.name} has the Adler-32 {adler32}, and this says {stated.adler32}"
+    return None
 
 
 def hashed(paths: Iterable[Path], *, cache: Path, remembered: bool, workers: int) -> Mapping[Path, Digest]:

@@ -12,16 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from fasthep_archive.context import Progress
 from fasthep_archive.data.root import NoTree
 from fasthep_archive.data.source import EventSource, open_source, partitions
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError, Fault
+from fasthep_archive.execution.copies import fetched_copies, present_copies
 from fasthep_archive.execution.findings import Findings
-from fasthep_archive.execution.inputs import InputFile, hashed, locate
+from fasthep_archive.execution.inputs import InputFile, disagreement, hashed, locate
 from fasthep_archive.execution.lowering import Offered, applies, declared, lower, offered
 from fasthep_archive.execution.plan import Merge, Partition, Pass, Plan, Variant, merge_key, part_key
 from fasthep_archive.formula.columns import ColumnType
 from fasthep_archive.operations.protocol import Operation
+from fasthep_archive.workflow.addresses import is_remote
 from fasthep_archive.workflow.model import Dataset, Source, Workflow
 
 Digests: TypeAlias = Literal["none", "remembered", "read"]
@@ -41,6 +44,8 @@ class Settings:
     :ivar version: of this tool; part of every key.
     :ivar digests: where the digests of input files come from: ``none`` (the plan is only looked at), ``remembered``
         for files that look unchanged, or ``read`` from every byte.
+    :ivar fetching: where the fetching of remote files is shown. None: nothing is fetched; of a file of which there is
+        no copy yet, nothing is known, which is a warning, and a fault if digests are wanted.
     """
 
     chunk: int
@@ -49,6 +54,7 @@ class Settings:
     working_directory: Path
     digests: Digests
     workers: int
+    fetching: Progress | None = None
 
 
 def make_plan(
@@ -60,8 +66,7 @@ def make_plan(
     """
     planner = _Planner(workflow, operations, settings)
     opened = tuple(planner.opened())
-    faults = tuple(dict.fromkeys([*planner.faults, *planner.findings.faults()]))
-    digests = "none" if faults else settings.digests  # nothing is hashed for a plan that can't be carried out
+    digests = "none" if planner.found() else settings.digests  # nothing is hashed for a plan that can't be carried out
     inputs = planner.inputs(digests)
     passes = tuple(planner.passes(opened, inputs))
     plan = Plan(
@@ -70,7 +75,7 @@ def make_plan(
         inputs=tuple(inputs.values()),
         warnings=tuple(planner.warnings),
     )
-    return plan, faults
+    return plan, planner.found()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,8 +112,13 @@ class _Planner:
         self.faults: list[Fault] = []
         self.findings = Findings()
         self.warnings: list[str] = []
-        self._paths = self._located()
         self._kinds: dict[tuple[str, str], list[_Kind]] = {}
+        self._references = workflow.references
+        self._paths = self._located()
+
+    def found(self) -> tuple[Fault, ...]:
+        """Return all faults that were found so far."""
+        return tuple(dict.fromkeys([*self.faults, *self.findings.faults()]))
 
     def opened(self) -> Iterable[_Opened]:
         """Yield what the files have: source by source, dataset by dataset, file by file, as the document has them."""
@@ -125,7 +135,7 @@ class _Planner:
                             self._without_tree(error, source, dataset, name)
                         except DataError as error:
                             self._unreadable(error, dataset, number)
-                if source.id == self.workflow.primary_stream:
+                if source.id == self.workflow.primary_stream and self._paths.keys() >= set(dataset.files):
                     self._warn(dataset, sum(counts))
 
     def inputs(self, digests: Digests) -> Mapping[str, InputFile]:
@@ -135,10 +145,16 @@ class _Planner:
             remembered = digests == "remembered"
             cache, workers = self.settings.cache, self.settings.workers
             known = hashed(self._paths.values(), cache=cache, remembered=remembered, workers=workers)
-        return {
-            name: InputFile(name=name, path=path, size=path.stat().st_size, sha256=known.get(path, _UNREAD))
-            for name, path in self._paths.items()
-        }
+        found = {}
+        for name, path in self._paths.items():
+            stated = self._references.get(name)
+            urls, sha256 = stated.urls if stated else (), known.get(path, _UNREAD)
+            found[name] = InputFile(name=name, path=path, size=path.stat().st_size, sha256=sha256, urls=urls)
+            wrong = disagreement(found[name], stated) if stated else None
+            if wrong and stated:
+                hint = "the bundle would refer to another file than the one that was analysed"
+                self._fault(wrong[1], (*stated.path, wrong[0]), hint=hint)
+        return found
 
     def passes(self, opened: Iterable[_Opened], inputs: Mapping[str, InputFile]) -> Iterable[Pass]:
         """Yield the passes over what was opened, in the same order."""
@@ -171,16 +187,43 @@ class _Planner:
         return tuple(found)
 
     def _located(self) -> dict[str, Path]:
-        """Return where each file of the datasets is; report the missing ones."""
-        document = self.workflow.document.files[0]
+        """Return where each file of the datasets is, or its copy; report the missing ones."""
+        copies = self._copies()
         found: dict[str, Path] = {}
         for dataset in self.workflow.datasets:
             for number, name in enumerate(dataset.files):
                 try:
-                    found[name] = locate(name, document=document, working_directory=self.settings.working_directory)
+                    path = self._place(name, copies)
                 except DataError as error:
                     self._fault(error.message, (*dataset.path, "files", number), hint=error.hint)
+                else:
+                    if path is not None:
+                        found[name] = path
         return found
+
+    def _copies(self) -> Mapping[str, Path | DataError]:
+        """Return the copies of remote files that are there, after fetching where that is wanted."""
+        remote = [item for name, item in self._references.items() if is_remote(name)]
+        if not remote:
+            return {}
+        if self.settings.fetching is None:
+            return present_copies(remote, self.settings.cache)
+        return fetched_copies(remote, self.settings.cache, self.settings.fetching)
+
+    def _place(self, name: str, copies: Mapping[str, Path | DataError]) -> Path | None:
+        """Return where a file or its copy is; none for a remote file that has not to be here."""
+        if not is_remote(name):
+            document = self.workflow.document.files[0]
+            return locate(name, document=document, working_directory=self.settings.working_directory)
+        copy = copies.get(name)
+        if isinstance(copy, DataError):
+            raise copy
+        if copy is None and self.settings.digests != "none":
+            raise DataError(f"{name} is not here, and was not to be fetched")
+        warning = f"{name} was not looked at: it is checked when a run has fetched it"
+        if copy is None and warning not in self.warnings:
+            self.warnings.append(warning)
+        return copy
 
     def _looked_at(self, source: Source, dataset: Dataset, name: str, events: EventSource) -> _Opened:
         """Return what matters of an open file; its faults go to the findings."""

@@ -18,7 +18,7 @@ from fasthep_archive.environment.snapshot import Snapshot
 from fasthep_archive.execution.plan import PROFILE, Plan
 from fasthep_archive.execution.run import Results, TaskDone
 from fasthep_archive.execution.worker import Done
-from fasthep_archive.kernels.cache import write_atomically
+from fasthep_archive.files import write_atomically
 from fasthep_archive.workflow.model import Workflow
 
 FORMAT = 1
@@ -43,13 +43,14 @@ class RecordedOutput:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedInput:
-    """A file that a run read."""
+    """A file that a run read; ``urls`` are where others can have it, the best first."""
 
     name: str
     datasets: tuple[str, ...]
     size: int
     sha256: Digest
     events: int
+    urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,7 +166,7 @@ def read_record(value: JSON, workflow: Workflow) -> Record:
         tasks=tuple(map(_read_task, reader.readers("tasks"))),
         warnings=reader.texts("warnings"),
         failures=reader.texts("failures"),
-        environment=Snapshot.from_json(reader.value["environment"]),
+        environment=Snapshot.from_json(reader.reader("environment").value),
         measured=measured,
         workers=figures.integer("workers") if figures else 0,
         kept=reader.texts("kept"),
@@ -189,6 +190,7 @@ def recorded_inputs(workflow: Workflow, plan: Plan) -> tuple[RecordedInput, ...]
                 size=file.size,
                 sha256=file.sha256,
                 events=sum(stop - start for start, stop in spans),
+                urls=file.urls,
             )
         )
     return tuple(found)
@@ -253,6 +255,7 @@ def _input(item: RecordedInput) -> Mapping[str, JSON]:
         "size": item.size,
         "sha256": item.sha256,
         "events": item.events,
+        "urls": list(item.urls),
     }
 
 
@@ -287,6 +290,7 @@ def _read_input(reader: Reader) -> RecordedInput:
         size=reader.integer("size"),
         sha256=Digest(reader.text("sha256")),
         events=reader.integer("events"),
+        urls=reader.texts("urls"),
     )
 
 
@@ -302,12 +306,13 @@ def _read_output(reader: Reader) -> RecordedOutput:
 
 
 def _read_task(reader: Reader) -> TaskDone:
-    """Return a task; what one took that was computed is known where it was measured."""
+    """Return a task; what one took that was computed is nothing where that was not measured."""
     done = None
-    if reader.choice("status", ("computed", "cached")) == "computed" and "seconds" in reader.value:
+    if reader.choice("status", ("computed", "cached")) == "computed":
+        measured = "seconds" in reader.value
         done = Done(
-            seconds=reader.number("seconds"),
-            cpu_seconds=reader.number("cpu_seconds"),
-            peak_memory=reader.integer("peak_memory"),
+            seconds=reader.number("seconds") if measured else 0.0,
+            cpu_seconds=reader.number("cpu_seconds") if measured else 0.0,
+            peak_memory=reader.integer("peak_memory") if measured else 0,
         )
     return TaskDone(name=reader.text("name"), stages=reader.texts("stages"), done=done)

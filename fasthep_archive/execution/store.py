@@ -23,8 +23,8 @@ from typing import cast
 import numpy as np
 
 from fasthep_archive.digest import JSON, Digest, canonical
+from fasthep_archive.files import write_atomically
 from fasthep_archive.formula.columns import Array
-from fasthep_archive.kernels.cache import write_atomically
 from fasthep_archive.operations.protocol import State
 
 _MAGIC = b"fasthep-archive state 1\n"

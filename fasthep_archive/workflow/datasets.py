@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fasthep_archive.digest import JSON
+from fasthep_archive.workflow import addresses
 from fasthep_archive.workflow.draft import Draft, mapping, sequence, text
 from fasthep_archive.workflow.schema import spelled
 from fasthep_archive.workflow.values import DocumentPath
@@ -15,15 +16,15 @@ from fasthep_archive.workflow.values import DocumentPath
 _KEYS = ("name", "files", "nevents", "eventtype", "group")
 _METADATA = frozenset({"nfiles"})
 """Metadata that looks like a key of the language and is none: fast-curator writes it."""
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_LATER = frozenset({"http", "https", "root", "roots", "toy", "xroot", "xrootd"})
+_LATER = frozenset({"toy"})
+"""Schemes of the language that are not carried out yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
     """Files that belong together.
 
-    :ivar files: as they are written, at least one.
+    :ivar files: paths and addresses as they are written, at least one.
     :ivar nevents: number of events in all files as the document declares it; the files themselves are counted.
     :ivar eventtype: ``data``, ``mc``, or a word of the document's own.
     :ivar meta: every other key.
@@ -58,6 +59,15 @@ def read_datasets(draft: Draft) -> tuple[Dataset, ...]:
     return tuple(sound)
 
 
+def declared_files(draft: Draft) -> frozenset[str] | None:
+    """Return the files of all datasets, sound or not; none if some can't be told."""
+    places: tuple[DocumentPath, ...] = (("data", "datasets"), ("datasets",))
+    if not all(map(draft.sound, places)):
+        return None
+    entries = (mapping(value) for place in places for _, value in draft.entries(*place))
+    return frozenset(str(file) for entry in entries for file in sequence(entry["files"]))
+
+
 def resolved_dataset(dataset: Dataset, files: Mapping[str, str]) -> JSON:
     """Return the dataset as a document writes it, with ``files`` in the place of the files that it names."""
     declared: dict[str, JSON] = {} if dataset.nevents is None else {"nevents": dataset.nevents}
@@ -87,7 +97,7 @@ def _dataset(entry: Mapping[str, JSON], default_eventtype: str, path: DocumentPa
 
 
 def _check(draft: Draft, entry: Mapping[str, JSON], dataset: Dataset, first: Dataset) -> None:
-    """Report a name that is there twice, files that can't be read yet, and metadata that must be misspelt keys.
+    """Report a name that is there twice, addresses that can't be read, and metadata that must be misspelt keys.
 
     :param first: the first dataset of the same name.
     """
@@ -96,16 +106,16 @@ def _check(draft: Draft, entry: Mapping[str, JSON], dataset: Dataset, first: Dat
         places = [(*each.path, "name") if draft.raw(*each.path, "name") else each.path for each in (dataset, first)]
         draft.repeated(places[0], f"dataset {dataset.name!r}", places[1], key=places[0] == path)
     for number, file in enumerate(dataset.files):
-        match = _SCHEME.match(file)
-        if match is None:
+        scheme = addresses.scheme(file)
+        if scheme is None:
             continue
-        scheme, place = match[1].lower(), (*path, "files", number)
+        place = (*path, "files", number)
         if scheme in _LATER:
             what = f"reading files over {scheme}:// is part of the workflow language"
             but = "but this version of fasthep-archive does not carry it out yet"
-            draft.fault(place, f"{what}, {but}", "copy the file here and name the copy")
-        else:
-            draft.fault(place, f"files can't be read over {scheme}://", "write the path of a local file")
+            draft.fault(place, f"{what}, {but}", "name a file with events")
+        elif wrong := addresses.fault(file, local=True):
+            draft.fault(place, *wrong)
     for key in entry:
         if key in _KEYS or key in _METADATA:
             continue

@@ -20,6 +20,8 @@ _UNITS: tuple[tuple[str, ...], ...] = (
     (*_STAGE, "params", "*"),
     (*_STAGE, "*"),
     ("analysis", "globals", "*"),
+    ("archive", "allow", "*"),
+    ("archive", "inputs", "*"),
     ("archive", "metadata", "authors", "*"),
     ("archive", "metadata", "related", "*"),
     ("archive", "metadata", "*"),

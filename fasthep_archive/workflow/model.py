@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import Fault, Location
-from fasthep_archive.workflow.datasets import Dataset, read_datasets, resolved_dataset
+from fasthep_archive.workflow.datasets import Dataset, declared_files, read_datasets, resolved_dataset
 from fasthep_archive.workflow.document import LANGUAGES, Document, Language
 from fasthep_archive.workflow.draft import Draft, text
 from fasthep_archive.workflow.settings import (
@@ -15,9 +15,11 @@ from fasthep_archive.workflow.settings import (
     Author,
     Metadata,
     Policy,
+    ReferencedInput,
     Related,
     Strictness,
     read_settings,
+    references,
     resolved_settings,
 )
 from fasthep_archive.workflow.stages import Edge, Stage, read_stages, resolved_stage
@@ -42,6 +44,7 @@ __all__ = [
     "Layout",
     "Metadata",
     "Policy",
+    "ReferencedInput",
     "Related",
     "Source",
     "Stage",
@@ -81,6 +84,11 @@ class Workflow:
     archive: ArchiveSettings
     document: Document = field(compare=False, repr=False)
 
+    @property
+    def references(self) -> Mapping[str, ReferencedInput]:
+        """Return where others can have the files of the datasets, by the names that these give them."""
+        return references(self.archive, (file for dataset in self.datasets for file in dataset.files))
+
 
 def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
     """Return the workflow that ``document`` means, and all its faults in the order of the files.
@@ -105,7 +113,7 @@ def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
         constants={str(path[-1]): value for path, value in draft.entries("analysis", "globals")},
         stages=stages,
         broken=broken | (streams - {source.id for source in sources}),
-        archive=read_settings(draft, name),
+        archive=read_settings(draft, name, declared_files(draft)),
         document=replace(document, moved=draft.moved),
     )
     return workflow, tuple(sorted(dict.fromkeys(draft.faults), key=_place))
@@ -127,7 +135,7 @@ def resolved(workflow: Workflow, files: Mapping[str, str] | None = None) -> JSON
         "data": {"datasets": [resolved_dataset(dataset, files or {}) for dataset in workflow.datasets]},
         "sources": {source.id: resolved_source(source) for source in workflow.sources},
         "analysis": analysis,
-        "archive": resolved_settings(workflow.archive),
+        "archive": resolved_settings(workflow.archive, files or {}),
     }
     if workflow.constants:
         analysis["globals"] = workflow.constants

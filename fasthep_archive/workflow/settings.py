@@ -1,12 +1,14 @@
-"""What a document says about its bundle: publication metadata, and how strictly a replay is judged."""
+"""What a document says about its bundle: publication metadata, how strictly a replay is judged, where inputs are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-from fasthep_archive.digest import JSON
+from fasthep_archive.digest import JSON, Digest
+from fasthep_archive.errors import nearest
+from fasthep_archive.workflow import addresses
 from fasthep_archive.workflow.draft import Draft, mapping, sequence, text
 from fasthep_archive.workflow.identifiers import is_work, orcid, ror
 from fasthep_archive.workflow.values import DocumentPath
@@ -82,20 +84,85 @@ class Policy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ReferencedInput:
+    """Where others can have an input file, and what is known of its bytes.
+
+    :ivar file: as a dataset names it.
+    :ivar urls: the best first; none of this machine, none with credentials.
+    :ivar size: in bytes.
+    :ivar adler32: 8 hexadecimal digits (RFC 1950), as grid storage states it.
+    """
+
+    file: str
+    urls: tuple[str, ...]
+    size: int | None = None
+    sha256: Digest | None = None
+    adler32: str | None = None
+    path: DocumentPath = field(compare=False, repr=False, default=("archive", "inputs"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ArchiveSettings:
-    """The key ``archive`` of a document."""
+    """The key ``archive`` of a document.
+
+    :ivar inputs: at most one for each file.
+    :ivar allow: ids of what packing would refuse and the author has looked at.
+    """
 
     metadata: Metadata
     verify: tuple[Policy, ...] = ()
+    inputs: tuple[ReferencedInput, ...] = ()
+    allow: tuple[str, ...] = ()
 
 
-def read_settings(draft: Draft, workflow_name: str) -> ArchiveSettings:
-    """Return the settings, with defaults for what the document leaves out or what does not conform."""
-    return ArchiveSettings(metadata=_metadata(draft, workflow_name), verify=_policies(draft))
+def read_settings(draft: Draft, workflow_name: str, files: Collection[str] | None) -> ArchiveSettings:
+    """Return the settings, with defaults for what the document leaves out or what does not conform.
+
+    :param files: of all datasets, as they are written; none if they are not known.
+    """
+    return ArchiveSettings(
+        metadata=_metadata(draft, workflow_name),
+        verify=_policies(draft),
+        inputs=_inputs(draft, files),
+        allow=tuple(str(value) for _, value in draft.entries("archive", "allow")),
+    )
 
 
-def resolved_settings(settings: ArchiveSettings) -> JSON:
-    """Return the settings as a document writes them."""
+def references(settings: ArchiveSettings, files: Iterable[str]) -> Mapping[str, ReferencedInput]:
+    """Return where each of ``files`` can be had, by name: from its own address first, then from those of the settings.
+
+    Files that nobody else can have are left out.
+    """
+    stated = {item.file: item for item in settings.inputs}
+    found = {}
+    for file in files:
+        item = stated.get(file, ReferencedInput(file=file, urls=()))
+        own = (file,) if addresses.is_remote(file) else ()
+        item = replace(item, urls=tuple(dict.fromkeys([*own, *item.urls])))
+        if item.urls:
+            found[file] = item
+    return found
+
+
+def resolved_settings(settings: ArchiveSettings, renamed: Mapping[str, str]) -> JSON:
+    """Return the settings as a document writes them.
+
+    :param renamed: names to write in the place of those of files; their own addresses are kept as references.
+    """
+    inputs = {**{item.file: item for item in settings.inputs}, **references(settings, renamed)}
+    return {
+        **_resolved_stances(settings),
+        **({"inputs": [_resolved_input(item, renamed) for item in inputs.values()]} if inputs else {}),
+        **({"allow": list(settings.allow)} if settings.allow else {}),
+    }
+
+
+def _resolved_input(item: ReferencedInput, renamed: Mapping[str, str]) -> JSON:
+    known = _present(item, ("size", "sha256", "adler32"))
+    return {"file": renamed.get(item.file, item.file), "urls": list(item.urls), **known}
+
+
+def _resolved_stances(settings: ArchiveSettings) -> Mapping[str, JSON]:
     metadata = settings.metadata
     return {
         "metadata": {
@@ -112,7 +179,7 @@ def resolved_settings(settings: ArchiveSettings) -> JSON:
     }
 
 
-def _present(value: object, names: tuple[str, ...]) -> JSON:
+def _present(value: object, names: tuple[str, ...]) -> Mapping[str, JSON]:
     return {name: getattr(value, name) for name in names if getattr(value, name) is not None}
 
 
@@ -178,3 +245,38 @@ def _policy(entry: Mapping[str, JSON], path: DocumentPath) -> Policy:
     rtol, atol = (float(cast("float", bounds.get(name, 0))) for name in ("rtol", "atol"))
     ulp = int(cast("float", bounds.get("ulp", 0)))
     return Policy(outputs=outputs, level="tolerance", rtol=rtol, atol=atol, ulp=ulp, path=path)
+
+
+def _inputs(draft: Draft, files: Collection[str] | None) -> tuple[ReferencedInput, ...]:
+    found: dict[str, ReferencedInput] = {}
+    owners: dict[str, str] = {}
+    for path, value in draft.entries("archive", "inputs"):
+        item = _input(mapping(value), path)
+        if item.file in found:
+            hint = "write all its addresses in one list, the best first"
+            draft.fault((*path, "file"), f"{item.file!r} is in archive.inputs twice", hint)
+        elif files is not None and item.file not in files:
+            hint = nearest(item.file, files) or "write the name as data.datasets has it"
+            draft.fault((*path, "file"), f"no dataset has the file {item.file!r}", hint)
+        for number, url in enumerate(item.urls):
+            owner = owners.setdefault(url, item.file)
+            wrong = addresses.fault(url, local=False)
+            if wrong:
+                draft.fault((*path, "urls", number), *wrong)
+            elif owner != item.file:
+                message = f"this is the address of {owner!r} too"
+                draft.fault((*path, "urls", number), message, "keep it with one of them")
+        found.setdefault(item.file, item)
+    return tuple(found.values())
+
+
+def _input(entry: Mapping[str, JSON], path: DocumentPath) -> ReferencedInput:
+    size, sha256 = entry.get("size"), text(entry.get("sha256"))
+    return ReferencedInput(
+        file=str(entry["file"]),
+        urls=tuple(map(str, sequence(entry["urls"]))),
+        size=None if size is None else int(str(size)),
+        sha256=None if sha256 is None else Digest(sha256),
+        adler32=text(entry.get("adler32")),
+        path=path,
+    )
