@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
@@ -23,9 +24,11 @@ from referencing import Registry, Resource
 
 from fasthep_archive import digest
 from fasthep_archive.environment import gpu
-from fasthep_archive.environment.differences import NUMERICAL_PACKAGES, arithmetic, differences
+from fasthep_archive.environment.differences import NUMERICAL_PACKAGES, Difference, arithmetic, differences
 from fasthep_archive.environment.hardware import Hardware, profile
+from fasthep_archive.environment.limits import Limits
 from fasthep_archive.environment.packages import Package, closure, normalised
+from fasthep_archive.environment.reading import Reader
 from fasthep_archive.environment.snapshot import Snapshot, take
 from fasthep_archive.environment.variables import Variables, variables
 from fasthep_archive.errors import DataError
@@ -193,6 +196,26 @@ def test_the_profile_is_of_this_machine():
     assert found.memory == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+@pytest.mark.skipif(not shutil.which("lscpu"), reason="needs lscpu")
+def test_the_processor_is_the_one_that_lscpu_shows():
+    answer = subprocess.run(
+        ["lscpu", "-J"], capture_output=True, text=True, check=True, env={"LC_ALL": "C", **os.environ}
+    )
+    shown = {item["field"].rstrip(":"): item["data"] for item in json.loads(answer.stdout)["lscpu"]}
+    found = profile()
+    assert found.machine == shown["Architecture"]
+    assert found.cpu.model in {shown.get("Model name"), None}
+    assert found.cpu.vendor in {shown["Vendor ID"], "generic"}
+    assert found.cpu.cores in {int(shown["Core(s) per socket"]) * int(shown["Socket(s)"]), None}
+
+
+def test_the_microarchitecture_needs_no_feature_that_is_not_there():
+    import archspec.cpu
+
+    found = profile().cpu
+    assert archspec.cpu.TARGETS[found.microarchitecture].features <= set(found.features)
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="flags are spelled so on x86")
 def test_flags_are_those_of_the_kernel_and_sorted():
     flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
@@ -260,7 +283,7 @@ class FakeNvml:
 
     def nvmlDeviceGetMemoryInfo(self, handle, memory):
         memory._obj.total, memory._obj.free = 80 * 2**30, 7
-        return 0
+        return 3 if "memory" in self.fails else 0
 
     def nvmlDeviceGetCudaComputeCapability(self, handle, major, minor):
         major._obj.value, minor._obj.value = 9, 0
@@ -284,6 +307,18 @@ def test_gpus_are_described_without_what_changes_from_minute_to_minute():
 @pytest.mark.parametrize("failure", ["init", "driver", "cuda", "count"])
 def test_a_library_that_does_not_answer_is_no_gpu(failure):
     assert gpu.asked(FakeNvml(["NVIDIA H100"], fails=[failure])) == ()
+
+
+def test_a_gpu_without_memory_of_its_own_is_described_without():
+    """Integrated devices (Jetson, GB10) answer NVML_ERROR_NOT_SUPPORTED, 3, when asked for theirs."""
+    (found,) = gpu.asked(FakeNvml(["NVIDIA GB10"], fails=["memory"]))
+    assert (found.model, found.memory) == ("NVIDIA GB10", None)
+
+
+def test_a_gpu_in_a_profile_conforms_to_the_schema(snapshot):
+    devices = gpu.asked(FakeNvml(["NVIDIA H100"])) + gpu.asked(FakeNvml(["NVIDIA GB10"], fails=["memory"]))
+    found = replace(snapshot.hardware, gpus=devices)
+    assert Hardware.from_json(valid(found.to_json(), "hardware-1")) == found
 
 
 def test_a_gpu_that_does_not_answer_is_left_out():
@@ -414,6 +449,26 @@ def test_a_planted_variable_is_in_no_byte_of_the_record():
     assert '"dropped":["OMP_PLANTED"]' in text
 
 
+def test_nothing_of_a_process_environment_outside_the_list_is_in_any_byte():
+    """A whole process with a whole environment: what is planted in it, wherever, is not in what it records."""
+    planted = {
+        name: f"rosebud{number}"
+        for number, name in enumerate(
+            ("PLANTED", "HOSTNAME", "USER", "LOGNAME", "GITHUB_TOKEN", "LC_PLANTED", "XOMP_X")
+        )
+    }
+    hidden = {"OMP_HIDDEN": "/rosebud8", "CUDA_SECRET": "rosebud9", "LANG": "../rosebud"}
+    program = (
+        "import os; from fasthep_archive.digest import canonical; from fasthep_archive.environment.snapshot import take;"
+        "print(canonical(take(os.environ, roots=('numpy',)).to_json()))"
+    )
+    environ = {**os.environ, **planted, **hidden, "OMP_NUM_THREADS": "3"}
+    found = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, check=True).stdout
+    assert b"rosebud" not in found
+    assert b'"OMP_NUM_THREADS":"3"' in found
+    assert not [name for name in planted if name.encode() in found]
+
+
 def test_the_interpreter_is_this_one(snapshot):
     assert snapshot.python.version == ".".join(map(str, sys.version_info[:3]))
 
@@ -540,10 +595,161 @@ def test_flags_of_arithmetic_are_known(flag, expected):
     assert arithmetic(flag) is expected
 
 
+CHAIN = ("fasthep-archive", "hist", "histoprint", "click")
+"""What is needed by what: this tool, a plug-in, and what they need; the plug-in is needed by nothing."""
+
+
+def needs(version, *, click=True, extra=()):
+    known = {
+        "fasthep-archive": ("awkward", "hist"),
+        "fasthep-plugin": ("fasthep-archive", "zebra"),
+        "awkward": ("numpy",),
+        "zebra": ("numpy",),
+        "hist": ("histoprint", "numpy"),
+        "histoprint": ("click",) if click else (),
+        "numpy": (),
+        **({"click": ()} if click else {}),
+        **dict(extra),
+    }
+    numbers = {"numpy": version, "click": version}
+    return tuple(
+        Package(name=name, version=numbers.get(name, "1"), origin="index", needs=direct)
+        for name, direct in sorted(known.items())
+    )
+
+
+def package_differences(snapshot, before, now):
+    found = differences(replace(snapshot, packages=before), replace(snapshot, packages=now))
+    return {item.name: item for item in found}
+
+
+def test_a_package_says_which_packages_need_it_nearest_to_this_tool_first(snapshot):
+    found = package_differences(snapshot, needs("2.0"), needs("2.1"))["numpy"]
+    assert found.needed_by == ("awkward", "hist", "zebra")
+    assert found.chain == ("fasthep-archive", "awkward", "numpy")
+    assert str(found) == "numpy (2.0 recorded, 2.1 present, needed by awkward, hist, zebra)"
+
+
+def test_a_package_that_is_far_away_says_how_it_gets_there(snapshot):
+    found = package_differences(snapshot, needs("8.0"), needs("8.1"))["click"]
+    assert found.chain == CHAIN
+    assert found.reason == "needed by histoprint (by way of hist)"
+
+
+def test_what_only_a_plug_in_needs_leads_to_the_plug_in(snapshot):
+    after = tuple(replace(item, version="9") if item.name == "zebra" else item for item in needs("1"))
+    assert package_differences(snapshot, needs("1"), after)["zebra"].chain == ("fasthep-plugin", "zebra")
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_added_and_removed_packages_say_who_needs_them_where_they_are(snapshot, order):
+    pair = (needs("1"), needs("1", click=False))
+    (found,) = package_differences(snapshot, pair[order], pair[1 - order]).values()
+    assert (found.name, found.chain) == ("click", CHAIN)
+    assert "absent" in str(found)
+
+
+def test_the_tool_itself_needs_no_reason(snapshot):
+    after = tuple(replace(item, version="2") if item.name == "fasthep-archive" else item for item in needs("1"))
+    found = package_differences(snapshot, needs("1"), after)["fasthep-archive"]
+    assert (found.needed_by, found.chain) == (("fasthep-plugin",), ("fasthep-archive",))
+
+
+def test_packages_that_only_need_each_other_have_no_way_to_them(snapshot):
+    def circle(number):
+        return tuple(Package(name=name, version=number, origin="index", needs=(other,)) for name, other in ("ab", "ba"))
+
+    found = package_differences(snapshot, circle("1"), circle("2"))
+    assert [(item.needed_by, item.chain) for item in found.values()] == [(("b",), ()), (("a",), ())]
+
+
+def test_many_packages_are_counted(snapshot):
+    extra = {f"user-{number}": ("numpy",) for number in range(9)}
+    found = package_differences(snapshot, needs("1", extra=extra.items()), needs("2", extra=extra.items()))["numpy"]
+    assert len(found.needed_by) == 12
+    assert found.reason.endswith(" and 7 more")
+
+
+def test_the_real_closure_has_a_way_to_every_package(snapshot):
+    before = tuple(replace(item, version="0") for item in closure(["fasthep-archive"]))
+    by_name = {item.name: item for item in before}
+    found = package_differences(snapshot, before, tuple(replace(item, version="1") for item in before)).values()
+    assert len(found) == len(before)
+    for item in found:
+        assert item.chain[0] == "fasthep-archive"
+        assert all(later in by_name[earlier].needs for earlier, later in pairwise(item.chain))
+
+
+BUILD = {"numpy": ("sha256:" + "a" * 64, "sha256:" + "b" * 64)}
+
+
+def of_builds(snapshot, before, now):
+    one = with_packages(snapshot, numpy="2.0")
+    return [(str(item), item.effect) for item in differences(one, one, hashes=(before, now))]
+
+
+def test_two_builds_of_a_version_without_a_common_artifact_are_a_difference(snapshot):
+    (found,) = of_builds(snapshot, BUILD, {"numpy": ("record:" + "c" * 64,)})
+    assert found == ("numpy (2.0 (sha256:aaaaaaaaaaaa) recorded, 2.0 (record:cccccccccccc) present)", "numerical")
+
+
+def test_an_artifact_more_on_the_index_is_not_known_to_change_numbers(snapshot):
+    (found,) = of_builds(snapshot, BUILD, {"numpy": (*BUILD["numpy"], "sha256:" + "d" * 64)})
+    assert found == ("numpy (2.0 recorded, 2.0 (1 more artifact) present)", "other")
+
+
+def test_artifacts_that_only_one_side_knows_say_nothing(snapshot):
+    assert of_builds(snapshot, BUILD, {}) == []
+    assert of_builds(snapshot, BUILD, {"numpy": tuple(reversed(BUILD["numpy"]))}) == []
+
+
+def test_an_architecture_has_one_name_whatever_the_system_calls_it(snapshot):
+    def of(machine):
+        return replace(snapshot, hardware=replace(snapshot.hardware, machine=machine))
+
+    assert differences(of("x86_64"), of("AMD64")) == ()
+    assert [item.present for item in differences(of("x86_64"), of("arm64"))] == ["aarch64"]
+
+
+def test_where_the_c_library_is_a_part_of_the_system_it_changes_with_it(snapshot):
+    before, now = (
+        with_system(snapshot, name="Darwin", libc=None, libc_version=None, distribution=f"macOS {number}")
+        for number in ("14.1", "14.2")
+    )
+    assert [(item.name, item.recorded, item.effect) for item in differences(before, now)] == [
+        ("C library", "that of macOS 14.1", "numerical"),
+        ("operating system", "macOS 14.1", "other"),
+    ]
+
+
+def test_limits_of_a_container_differ_from_none(snapshot):
+    before, now = (
+        replace(snapshot, hardware=replace(snapshot.hardware, limits=limits))
+        for limits in (Limits(threads=8, cpus=None, memory=None), Limits(threads=8, cpus=1.5, memory=2**31))
+    )
+    assert [str(item) for item in differences(before, now)] == [
+        "limit of CPU time, in cores (absent recorded, 1.5 present)",
+        "limit of memory (absent recorded, 2.0 GiB present)",
+    ]
+
+
+def test_a_record_without_limits_does_not_differ_by_them(snapshot):
+    before = replace(snapshot, hardware=replace(snapshot.hardware, limits=None))
+    assert differences(before, snapshot) == ()
+    assert Snapshot.from_json(valid(before.to_json(), "environment-1")) == before
+
+
+@pytest.mark.parametrize("found", [{}, {"needed_by": ("a",), "chain": ("x", "a", "numpy")}, {"recorded": None}])
+def test_a_difference_survives_the_round_trip(found):
+    values = {"kind": "package", "name": "numpy", "recorded": "1", "present": "2", "effect": "numerical", **found}
+    difference = Difference(**values)
+    assert Difference.from_json(Reader.of(json.loads(digest.canonical(difference.to_json())), "d")) == difference
+
+
 def test_a_dropped_variable_differs_from_an_absent_one(snapshot):
     before = replace(snapshot, variables=Variables(values=(), dropped=("NUMBA_CACHE_DIR",)))
     now = replace(snapshot, variables=Variables(values=(), dropped=()))
-    assert str(differences(before, now)[0]) == "NUMBA_CACHE_DIR (set, value not recorded recorded, absent present)"
+    assert str(differences(before, now)[0]) == "NUMBA_CACHE_DIR (a hidden value recorded, absent present)"
 
 
 def test_gpus_are_listed_with_their_driver(snapshot):

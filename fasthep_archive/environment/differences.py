@@ -5,19 +5,24 @@ change, of a million, in one elementary function): another version of this tool;
 vector units (up to 260 000); other numerical packages (numpy 1.26 against 2: 400 000; numba with and without SVML:
 260 000); variables that choose between these; another C library (musl: 180 000; two glibc releases: none); another
 interpreter (``sum`` of floats is compensated since Python 3.12). The rest is not known to change a number.
+
+A package is mostly there because another one needs it, so a difference of packages says which ones do.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.environment.gpu import Gpu
 from fasthep_archive.environment.hardware import Cpu, Hardware, System
+from fasthep_archive.environment.limits import Limits
 from fasthep_archive.environment.packages import Package
+from fasthep_archive.environment.reading import Reader
 from fasthep_archive.environment.snapshot import TOOL, Python, Snapshot
 from fasthep_archive.environment.variables import Variables, numerical
 
@@ -59,9 +64,16 @@ NUMERICAL_PACKAGES = (
 _ARITHMETIC = re.compile(r"(sse|ssse|avx|fma|f16c|amx|neon|asimd|sve|vsx|altivec)\w*|fp|fphp")
 """CPU feature flags of vector and fused arithmetic; on x86 and ARM as Linux spells them."""
 
+_MACHINES: Mapping[str, str] = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Architectures under one name, of those that Windows and macOS call otherwise than Linux does; in lower case."""
+
 _FEATURES: tuple[tuple[str, Effect], ...] = (("CPU arithmetic features", "numerical"), ("other CPU features", "other"))
 
 _ORDER: tuple[Kind, ...] = ("machine", "cpu", "package", "variable", "libc", "interpreter", "system", "gpu", "memory")
+
+
+NAMED = 5
+"""How many packages are named in a sentence, of however many require one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +84,10 @@ class Difference:
     :ivar recorded: its value when the outputs were made; none where there was none.
     :ivar present: its value now.
     :ivar effect: whether it is known to be able to change a number.
+    :ivar needed_by: names of the recorded packages that directly require a package, nearest to this tool first; of the
+        present ones where only these have it.
+    :ivar chain: names of packages, each required by the one before, on a shortest way from this tool, a plug-in or
+        whatever else nothing requires, to a package; empty where the way is not known.
     """
 
     kind: Kind
@@ -79,9 +95,31 @@ class Difference:
     recorded: str | None
     present: str | None
     effect: Effect
+    needed_by: tuple[str, ...] = ()
+    chain: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.recorded or 'absent'} recorded, {self.present or 'absent'} present)"
+        why = f", {self.reason}" if self.reason else ""
+        return f"{self.name} ({self.recorded or 'absent'} recorded, {self.present or 'absent'} present{why})"
+
+    @property
+    def reason(self) -> str:
+        """Return why a package is there, in words: who requires it, and how it gets there from this tool.
+
+        >>> def of(*needed_by, chain):
+        ...     names = {"name": "click", "recorded": "8.0", "present": "8.1"}
+        ...     return Difference(kind="package", effect="other", needed_by=needed_by, chain=chain, **names).reason
+        >>> of("awkward", "numba", chain=("awkward", "click"))
+        'needed by awkward, numba'
+        >>> of("histoprint", chain=("fasthep-archive", "hist", "histoprint", "click"))
+        'needed by histoprint (by way of hist)'
+        """
+        if not self.needed_by:
+            return ""
+        more = len(self.needed_by) - NAMED
+        names = ", ".join(self.needed_by[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        way = [name for name in self.chain[:-2] if name != TOOL]
+        return f"needed by {names}" + (f" (by way of {', '.join(way)})" if way else "")
 
     def to_json(self) -> JSON:
         return {
@@ -90,14 +128,41 @@ class Difference:
             "recorded": self.recorded,
             "present": self.present,
             "effect": self.effect,
+            "needed_by": list(self.needed_by),
+            "chain": list(self.chain),
         }
 
+    @classmethod
+    def from_json(cls, reader: Reader) -> Difference:
+        """Return the difference that was recorded.
 
-def differences(recorded: Snapshot, present: Snapshot) -> tuple[Difference, ...]:
-    """Return what differs, the most likely cause of a numerical difference first; nothing when nothing differs."""
+        :raises DataError: if the record is not one of :meth:`to_json`.
+        """
+        return cls(
+            kind=reader.choice("kind", get_args(Kind)),
+            name=reader.text("name"),
+            recorded=reader.optional_text("recorded"),
+            present=reader.optional_text("present"),
+            effect=reader.choice("effect", get_args(Effect)),
+            needed_by=reader.texts("needed_by"),
+            chain=reader.texts("chain"),
+        )
+
+
+Hashes: TypeAlias = Mapping[str, Sequence[str]]
+"""Hashes of the artifacts of packages, by the packages' names, as a lock knows them."""
+
+
+def differences(
+    recorded: Snapshot, present: Snapshot, *, hashes: tuple[Hashes, Hashes] = ({}, {})
+) -> tuple[Difference, ...]:
+    """Return what differs, the most likely cause of a numerical difference first; nothing when nothing differs.
+
+    :param hashes: of both environments, where locks know them: they tell two builds of a version apart.
+    """
     found = (
         *_hardware(recorded.hardware, present.hardware),
-        *_packages(recorded.packages, present.packages),
+        *_packages(recorded.packages, present.packages, hashes),
         *_variables(recorded.variables, present.variables),
         *_interpreter(recorded.python, present.python),
     )
@@ -128,13 +193,33 @@ def _text(value: object) -> str | None:
 
 
 def _hardware(recorded: Hardware, present: Hardware) -> Iterator[Difference]:
-    yield from _changed("machine", "machine architecture", recorded.machine, present.machine, "numerical")
+    before, now = (_machine(hardware.machine) for hardware in (recorded, present))
+    yield from _changed("machine", "machine architecture", before, now, "numerical")
     yield from _processor(recorded.cpu, present.cpu)
     yield from _libc(recorded.system, present.system)
     yield from _changed("system", "operating system", _system(recorded.system), _system(present.system), "other")
     yield from _changed("system", "kernel", recorded.system.kernel, present.system.kernel, "other")
     yield from _changed("gpu", "GPUs", _gpus(recorded.gpus), _gpus(present.gpus), "other")
     yield from _changed("memory", "memory", _gibibytes(recorded.memory), _gibibytes(present.memory), "other")
+    if recorded.limits and present.limits:
+        yield from _limits(recorded.limits, present.limits)
+
+
+def _machine(name: str) -> str:
+    """Return the architecture as Linux calls it.
+
+    >>> _machine("AMD64"), _machine("arm64")
+    ('x86_64', 'aarch64')
+    """
+    return _MACHINES.get(name.lower(), name.lower())
+
+
+def _limits(recorded: Limits, present: Limits) -> Iterator[Difference]:
+    """Compare what two processes might use of their machines; cores under their own name."""
+    yield from _changed("cpu", "usable logical cores", recorded.threads, present.threads, "other")
+    yield from _changed("cpu", "limit of CPU time, in cores", recorded.cpus, present.cpus, "other")
+    before, now = (None if limit.memory is None else _gibibytes(limit.memory) for limit in (recorded, present))
+    yield from _changed("memory", "limit of memory", before, now, "other")
 
 
 def _processor(recorded: Cpu, present: Cpu) -> Iterator[Difference]:
@@ -163,8 +248,14 @@ def _cores(cpu: Cpu) -> str | None:
 
 
 def _libc(recorded: System, present: System) -> Iterator[Difference]:
-    before, now = (" ".join(filter(None, (system.libc, system.libc_version))) for system in (recorded, present))
-    yield from _changed("libc", "C library", before, now, "numerical")
+    yield from _changed("libc", "C library", _library(recorded), _library(present), "numerical")
+
+
+def _library(system: System) -> str:
+    """Return the C library and its version; where that can't be asked, it is a part of its system's."""
+    if system.libc and system.libc_version:
+        return f"{system.libc} {system.libc_version}"
+    return f"{system.libc or 'that'} of {_system(system)}"
 
 
 def _system(system: System) -> str:
@@ -179,16 +270,79 @@ def _gibibytes(memory: int) -> str:
     return f"{memory / 2**30:.1f} GiB"
 
 
-def _packages(recorded: tuple[Package, ...], present: tuple[Package, ...]) -> Iterator[Difference]:
-    before, now = ({package.name: _version(package) for package in packages} for packages in (recorded, present))
+def _packages(
+    recorded: tuple[Package, ...], present: tuple[Package, ...], hashes: tuple[Hashes, Hashes]
+) -> Iterator[Difference]:
+    before, now = ({package.name: package for package in packages} for packages in (recorded, present))
+    then, today = _ways(recorded), _ways(present)
     for name in sorted(before.keys() | now.keys()):
-        effect: Effect = "numerical" if name == TOOL or name in NUMERICAL_PACKAGES else "other"
-        yield from _changed("package", name, before.get(name), now.get(name), effect)
+        common = frozenset(hashes[0].get(name, ())) & frozenset(hashes[1].get(name, ()))
+        one, other = (_version(packages.get(name), known=bool(common)) for packages in (before, now))
+        packages, ways = (before, then) if name in before else (now, today)
+        changed = [*_changed("package", name, one, other, package_effect(name))] or _builds(name, one, hashes)
+        for found in changed:
+            yield replace(found, needed_by=_needed_by(name, packages, ways), chain=ways.get(name, ()))
 
 
-def _version(package: Package) -> str:
-    """Return the version; that of a source tree that is still being edited is no promise, and says so."""
-    return f"{package.version} (editable)" if package.origin == "editable" else package.version
+def _builds(name: str, version: str | None, hashes: tuple[Hashes, Hashes]) -> Iterator[Difference]:
+    """Compare the artifacts of one version of a package: without a common one, these are different builds.
+
+    With a common one they may be the same: an index gains artifacts of a version that is out, for other platforms.
+    """
+    before, now = (frozenset(known.get(name, ())) for known in hashes)
+    if not before or not now:
+        return
+    if before & now:
+        one, other = (_more(version, len(own)) for own in (before - now, now - before))
+        yield from _changed("package", name, one, other, "other")
+    else:
+        one, other = (f"{version} ({min(build)[:19]})" for build in (before, now))
+        yield from _changed("package", name, one, other, package_effect(name))
+
+
+def _more(version: str | None, own: int) -> str:
+    return f"{version} ({own} more artifact{'' if own == 1 else 's'})" if own else f"{version}"
+
+
+def package_effect(name: str) -> Effect:
+    """Return whether another version of the package called ``name`` is known to be able to change a number."""
+    return "numerical" if name == TOOL or name in NUMERICAL_PACKAGES else "other"
+
+
+def _ways(packages: tuple[Package, ...]) -> Mapping[str, tuple[str, ...]]:
+    """Return a shortest way to each package from what nothing requires: this tool, plug-ins, what the analysis imports.
+
+    Of several ways of one length, that of the tool, then the first by name. What only a cycle requires has none.
+    """
+    needs = {package.name: package.needs for package in packages}
+    required = {name for names in needs.values() for name in names}
+    roots = sorted({TOOL} & needs.keys()) + sorted(needs.keys() - required - {TOOL})
+    ways: dict[str, tuple[str, ...]] = {root: (root,) for root in roots}
+    waiting = deque(roots)
+    while waiting:
+        name = waiting.popleft()
+        for needed in needs.get(name, ()):
+            if needed not in ways:
+                ways[needed] = (*ways[name], needed)
+                waiting.append(needed)
+    return ways
+
+
+def _needed_by(name: str, packages: Mapping[str, Package], ways: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Return who directly requires ``name``: first the one on the shortest way, then by distance and name."""
+    direct = [package.name for package in packages.values() if name in package.needs]
+    last = ways.get(name, ())[-2:-1]
+    return tuple(sorted(direct, key=lambda who: (who not in last, who not in ways, len(ways.get(who, ())), who)))
+
+
+def _version(package: Package | None, *, known: bool) -> str | None:
+    """Return the version; that of a source tree that is still being edited is no promise, and says so.
+
+    :param known: whether both sides are known to have the same build, as they may when one is of a source tree.
+    """
+    if package is None:
+        return None
+    return f"{package.version} (editable)" if package.origin == "editable" and not known else package.version
 
 
 def _variables(recorded: Variables, present: Variables) -> Iterator[Difference]:
@@ -199,7 +353,7 @@ def _variables(recorded: Variables, present: Variables) -> Iterator[Difference]:
 
 
 def _values(variables: Variables) -> Mapping[str, str]:
-    return {**dict.fromkeys(variables.dropped, "set, value not recorded"), **dict(variables.values)}
+    return {**dict.fromkeys(variables.dropped, "a hidden value"), **dict(variables.values)}
 
 
 def _interpreter(recorded: Python, present: Python) -> Iterator[Difference]:

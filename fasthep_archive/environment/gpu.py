@@ -43,14 +43,14 @@ class Gpu:
     """One GPU.
 
     :ivar capability: CUDA compute capability, ``major.minor``.
-    :ivar memory: bytes.
+    :ivar memory: bytes; none for a device that shares main memory with the processor and has none of its own.
     :ivar driver: version of the driver.
     :ivar cuda: newest CUDA version that the driver supports, ``major.minor``.
     """
 
     model: str
     capability: str
-    memory: int
+    memory: int | None
     driver: str
     cuda: str
 
@@ -69,7 +69,7 @@ class Gpu:
         return cls(
             model=reader.text("model"),
             capability=reader.text("capability"),
-            memory=reader.integer("memory"),
+            memory=reader.optional_integer("memory"),
             driver=reader.text("driver"),
             cuda=reader.text("cuda"),
         )
@@ -113,15 +113,15 @@ def _gpu(library: Nvml | ctypes.CDLL, index: int, driver: str, cuda: str) -> Gpu
         return None
     answers = (
         library.nvmlDeviceGetName(handle, name, _TEXT),
-        library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)),
         library.nvmlDeviceGetCudaComputeCapability(handle, ctypes.byref(major), ctypes.byref(minor)),
     )
     if any(answers):
         return None
+    own = library.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(memory)) == _SUCCESS
     return Gpu(
         model=_decoded(name),
         capability=f"{major.value}.{minor.value}",
-        memory=memory.total,
+        memory=memory.total if own else None,
         driver=driver,
         cuda=cuda,
     )

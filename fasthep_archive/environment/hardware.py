@@ -1,6 +1,7 @@
 """The machine: what of it can change a number, and what helps to recognise it; nothing that names its owner.
 
-The same machine gives the same profile: no frequencies, no free memory, no load. Host name, user name, serial numbers
+The same machine gives the same profile: no frequencies, no free memory, no load. What a container or a batch slot
+lets a process use of it is in the profile, since that is what the run had. Host name, user name, serial numbers
 and the kernel's build string (which holds the name of the machine that compiled it) are never read.
 """
 
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.environment.gpu import Gpu, gpus
+from fasthep_archive.environment.limits import Limits, limits
 from fasthep_archive.environment.reading import Reader
 
 FORMAT = 1
@@ -105,6 +107,7 @@ class Hardware:
 
     :ivar machine: the architecture (``x86_64``, ``aarch64``).
     :ivar memory: main memory in bytes.
+    :ivar limits: what the process may use of it; none in records of versions that did not ask.
     """
 
     machine: str
@@ -112,9 +115,10 @@ class Hardware:
     memory: int
     system: System
     gpus: tuple[Gpu, ...]
+    limits: Limits | None = None
 
     def to_json(self) -> JSON:
-        return {
+        described: dict[str, JSON] = {
             "format": FORMAT,
             "machine": self.machine,
             "cpu": self.cpu.to_json(),
@@ -122,6 +126,7 @@ class Hardware:
             "system": self.system.to_json(),
             "gpus": [gpu.to_json() for gpu in self.gpus],
         }
+        return described if self.limits is None else {**described, "limits": self.limits.to_json()}
 
     @classmethod
     def from_json(cls, value: JSON) -> Hardware:
@@ -137,6 +142,7 @@ class Hardware:
             memory=reader.integer("memory"),
             system=System.from_json(reader.reader("system")),
             gpus=tuple(Gpu.from_json(item) for item in reader.readers("gpus")),
+            limits=Limits.from_json(reader.reader("limits")) if "limits" in reader.value else None,
         )
 
 
@@ -150,6 +156,7 @@ def profile() -> Hardware:
         memory=psutil.virtual_memory().total,
         system=_system(),
         gpus=gpus(),
+        limits=limits(),
     )
 
 
@@ -176,7 +183,11 @@ def _model() -> str | None:
 
         name: str | None = archspec.cpu.brand_string()
         return name
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None  # a sandbox without /proc
+    for line in lines:
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             return value.strip() or None
@@ -199,6 +210,8 @@ def _system() -> System:
 def _distribution() -> str | None:
     if platform.system() == "Darwin":
         return f"macOS {platform.mac_ver()[0]}"
+    if platform.system() == "Windows":
+        return "Windows {} ({})".format(*platform.win32_ver()[:2])
     try:
         return platform.freedesktop_os_release().get("PRETTY_NAME")
     except OSError:

@@ -80,7 +80,7 @@ def closure(roots: Sequence[str], *, path: Sequence[str] | None = None) -> tuple
     while wanted:
         requirement = wanted.pop()
         name = normalised(requirement.name)
-        distribution = found.get(name) or _installed(name, path)
+        distribution = found.get(name) or installed(name, path)
         if distribution is None:
             continue
         found[name] = distribution
@@ -105,7 +105,7 @@ def _roots(roots: Sequence[str], path: Sequence[str] | None) -> list[Requirement
 
     wanted = [Requirement(root) for root in roots]
     for requirement in wanted:
-        if _installed(requirement.name, path) is None:
+        if installed(requirement.name, path) is None:
             raise DataError(
                 f"the distribution {requirement.name!r} is not installed, so its version can't be recorded",
                 hint=f"install it: python -m pip install {requirement.name}",
@@ -113,7 +113,8 @@ def _roots(roots: Sequence[str], path: Sequence[str] | None) -> list[Requirement
     return wanted
 
 
-def _installed(name: str, path: Sequence[str] | None) -> Distribution | None:
+def installed(name: str, path: Sequence[str] | None = None) -> Distribution | None:
+    """Return the installed distribution of that name, the first on ``path`` (``sys.path`` unless told), or none."""
     context = (
         DistributionFinder.Context(name=name)
         if path is None
