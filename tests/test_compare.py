@@ -18,7 +18,7 @@ from fasthep_archive import digest
 from fasthep_archive.data.products import Cutflow, CutflowRow, Histogram, RegularAxis, StrCategoryAxis
 from fasthep_archive.errors import DataError
 from fasthep_archive.verification.compare import compare
-from fasthep_archive.verification.contrast import Contrast
+from fasthep_archive.verification.contrast import BUNDLES, Contrast
 from fasthep_archive.verification.cutflows import compare_cutflows
 from fasthep_archive.verification.histograms import compare_histograms
 from fasthep_archive.verification.numbers import UNRELATED, Numbers, Tolerance, near, same_content, ulp_distance
@@ -115,7 +115,7 @@ def test_an_infinity_is_near_itself_alone():
 
 def test_largest_distances_are_those_of_the_pairs():
     numbers = Numbers.of([1.0, -2.0, 0.0], [1.5, -2.0000000000000004, 1e-3], compared=9)
-    found = numbers.to_json()
+    found = numbers.extent.to_json()
     assert found["largest_absolute"] == 0.5
     assert found["largest_relative"] == "inf"
     assert found["different"] == 3
@@ -319,12 +319,12 @@ def test_a_label_that_differs_does_not_hide_the_bins():
 
 def test_another_storage_is_a_difference_of_structure():
     found = compare_histograms(uhi(), uhi(storage="double"))
-    assert found.structure == ("the storage: 'weighted' recorded, 'double' replayed",)
+    assert str(found) == "the storage: 'weighted' recorded, 'double' replayed"
 
 
 def test_another_number_of_axes_is_a_difference_of_structure():
     found = compare_histograms(uhi(), uhi(VALUES[0], axes=AXES[1:]))
-    assert found.structure == ("2 axes recorded, 1 replayed",)
+    assert str(found) == "the number of axes: 2 recorded, 1 replayed"
 
 
 def test_counts_are_shown_as_integers():
@@ -449,10 +449,15 @@ def test_a_cut_that_only_receives_other_events_says_so():
 def test_another_cut_is_a_difference_of_structure():
     found = compare_cutflows(cutflow(ROW), cutflow(replace(ROW, label="NMuon > 2")))
     assert str(found) == (
-        "dataset 'ww', cut base[0] ('NMuon > 1') is recorded and not replayed; "
-        "dataset 'ww', cut base[0] ('NMuon > 2') is replayed and not recorded"
+        "the cuts differ: dataset 'ww', cut base[0] ('NMuon > 1') recorded, "
+        "dataset 'ww', cut base[0] ('NMuon > 2') replayed"
     )
     assert found.structure
+
+
+def test_a_cut_that_is_gone_has_no_counterpart():
+    found = compare_cutflows(cutflow(ROW, SECOND), cutflow(ROW))
+    assert str(found) == "the cuts differ: dataset 'ww', cut base[1] ('Muon_Pt > 25') recorded, no such cut replayed"
 
 
 def test_cuts_in_another_order_are_a_difference_of_structure():
@@ -480,11 +485,16 @@ def test_the_order_of_a_list_is_content():
 
 
 def test_what_is_missing_or_new_is_nothing_on_the_other_side():
-    assert contrast({"a": 1}, {"b": 1}).structure == (
+    assert [str(item) for item in contrast({"a": 1}, {"b": 1}).structure] == [
         "$.a: 1 recorded, nothing replayed",
         "$.b: nothing recorded, 1 replayed",
-    )
-    assert contrast([1], [1, 2]).structure == ("$[1]: nothing recorded, 2 replayed",)
+    ]
+    assert str(contrast([1], [1, 2])) == "$[1]: nothing recorded, 2 replayed"
+
+
+def test_what_is_compared_has_other_names_in_two_bundles():
+    assert contrast(["x"], ["y"]).said(BUNDLES) == "$[0]: 'x' in A, 'y' in B"
+    assert contrast([1.0], [2.0]).said(BUNDLES).endswith("first $[0]: 1.0 in A, 2.0 in B")
 
 
 @pytest.mark.parametrize(("one", "other"), [(True, 1), ("1", 1), (None, 0), ([], {}), (None, False)])
@@ -558,7 +568,7 @@ def test_line_ends_are_not_content():
 
 def test_text_cells_are_compared_as_text():
     found = compare_csv(sheet(["n"], ["1_0"]), sheet(["n"], ["10"]))
-    assert found.structure == ("row 1, column 'n': '1_0' recorded, '10' replayed",)
+    assert str(found) == "row 1, column 'n': '1_0' recorded, '10' replayed"
 
 
 def test_long_integers_are_not_rounded_to_doubles():
@@ -567,7 +577,10 @@ def test_long_integers_are_not_rounded_to_doubles():
 
 def test_other_columns_and_other_numbers_of_rows_are_said():
     found = compare_csv(sheet(["a"], ["1"]), sheet(["b"], ["1"], ["2"]))
-    assert found.structure == ("the columns differ: ['a'] recorded, ['b'] replayed", "1 rows recorded, 2 replayed")
+    assert [str(item) for item in found.structure] == [
+        "the columns differ: ['a'] recorded, ['b'] replayed",
+        "the number of rows: 1 recorded, 2 replayed",
+    ]
 
 
 def test_empty_csv_is_the_same_as_itself():
@@ -660,7 +673,7 @@ def test_one_bit_images_are_compared_in_bytes():
 
 def test_another_size_is_a_difference_of_structure():
     found = compare_png(png(picture(), filters=[0] * 10), png(picture(width=8), filters=[0] * 10))
-    assert found.structure == ("the image is 7 x 10, 3 x 8 bit recorded, 8 x 10, 3 x 8 bit replayed",)
+    assert str(found) == "the image: 7 x 10, 3 x 8 bit recorded, 8 x 10, 3 x 8 bit replayed"
 
 
 def test_an_interlaced_image_is_compared_as_bytes():
@@ -702,12 +715,12 @@ def test_control_characters_of_a_text_are_escaped():
 
 
 def test_only_line_ends_differ():
-    assert str(compare_text(b"a\n", b"a\r\n")) == "the bytes differ from offset 1 on (size 2 recorded, 3 replayed)"
+    assert str(compare_text(b"a\n", b"a\r\n")) == "the bytes differ from offset 1 on (2 bytes, then 3)"
 
 
 def test_the_first_byte_that_differs_is_counted_from_zero():
-    assert str(compare_bytes(b"abc", b"abd")) == "the bytes differ from offset 2 on (size 3 both times)"
-    assert str(compare_bytes(b"", b"a")) == "the bytes differ from offset 0 on (size 0 recorded, 1 replayed)"
+    assert str(compare_bytes(b"abc", b"abd")) == "the bytes differ from offset 2 on (3 bytes on both sides)"
+    assert str(compare_bytes(b"", b"a")) == "the bytes differ from offset 0 on (0 bytes, then 1)"
 
 
 # --- outputs -------------------------------------------------------------------------------------------------------
@@ -736,7 +749,7 @@ def test_equal_bytes_are_not_read():
 def test_equal_content_digests_decide_without_a_look_inside():
     found = compare(output("a.bin", b"12", content_digest="c"), output("a.bin", b"123", content_digest="c"))
     assert found.same_content
-    assert found.because == "same content; the bytes differ from offset 2 on (size 2 recorded, 3 replayed)"
+    assert found.because == "same content; the bytes differ from offset 2 on (2 bytes, then 3)"
 
 
 def test_different_content_digests_have_the_last_word():
@@ -767,7 +780,7 @@ def test_a_recorded_content_digest_that_is_not_of_these_bytes_is_a_contradiction
 
 def test_without_the_recorded_bytes_digests_are_all_there_is():
     found = compare(output("a.json", b"1", at_hand=False), output("a.json", b"2"))
-    assert found.because == "the digests differ, and the recorded file is not at hand to say where"
+    assert found.because == "the digests differ, and what is recorded is not at hand to say where"
     same = compare(
         output("a.json", b"1", at_hand=False, content_digest="c"), output("a.json", b"1 ", content_digest="c")
     )

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from fasthep_archive.environment.differences import Difference
 from fasthep_archive.errors import Fault, Location
 from fasthep_archive.report import terminal
 from fasthep_archive.report.terminal import Contents, LineProgress, RichProgress, Screen, Summary, Table
-from fasthep_archive.verification.verdict import Level, Report, Verdict
+from fasthep_archive.verification.verdict import Level, RanIn, Report, Verdict
 from fasthep_archive.workflow.model import Policy
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -136,6 +137,39 @@ def test_differences_keep_their_order_and_say_what_they_can_do(screen):
 
 def test_no_differences_are_silent(screen):
     assert terminal.differences((), screen) == ""
+
+
+def test_who_needs_a_package_is_said(screen):
+    found = plain(terminal.differences((replace(CLICK, needed_by=("rich", "hist")), CPU), screen))
+    assert "click: needed by rich, hist" in found
+    assert "microarchitecture:" not in found
+
+
+def test_a_replay_says_where_it_ran_and_how_that_came_to_be(screen):
+    place = RanIn(
+        environment="as installed", tool="0.1.0", python="CPython 3.11.2", processor="EPYC (zen4)", system="Debian 12"
+    )
+    here, rebuilt = (
+        plain(terminal.verdicts(replace(MIXED, ran_in=replace(place, environment=how)), screen))
+        for how in ("as installed", "rebuilt from the lock")
+    )
+    what = ": fasthep-archive 0.1.0, CPython 3.11.2, EPYC (zen4), Debian 12"
+    assert f"Ran in the environment as installed{what}" in here
+    assert f"Ran in the environment that was rebuilt from the bundle's lock{what}" in rebuilt
+
+
+def test_what_an_agreement_shows_is_said_where_it_is_known(screen):
+    found = plain(
+        terminal.verdicts(
+            Report(
+                verdicts=tuple(
+                    replace(verdict(f"{exact}.json", Level.IDENTICAL), exact=exact) for exact in (True, False, None)
+                )
+            ),
+            screen,
+        )
+    )
+    assert found.count("identical (proof)") == found.count("identical (match)") == 1
 
 
 # --- summaries, bundles, faults ------------------------------------------------------------------------------------

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from fasthep_archive import digest
 from fasthep_archive.environment.differences import Difference
+from fasthep_archive.environment.snapshot import take
+from fasthep_archive.errors import DataError
+from fasthep_archive.report import terminal
 from fasthep_archive.verification.explain import explained, explanation
 from fasthep_archive.verification.outputs import Output
 from fasthep_archive.verification.policy import DEFAULTS, policy_of, verdicts
-from fasthep_archive.verification.verdict import Level, Report, Verdict, overall
+from fasthep_archive.verification.verdict import Level, RanIn, Report, Verdict, overall
 from fasthep_archive.workflow.model import Policy
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "schemas" / "verification-1.json").read_text())
@@ -281,6 +284,70 @@ def test_a_nan_on_one_side_is_not_called_rounding():
     assert "NaN or infinite on one side only" in explanation(report_on(b"[1.0]", b"[NaN]"), [])
 
 
+def test_who_needs_a_package_is_said_with_the_cause():
+    found = explanation(LARGE, [replace(NUMPY, needed_by=("awkward", "uproot"))])
+    assert "numpy (1.26.4 recorded, 2.4.6 present, needed by awkward, uproot)." in found
+
+
+HERE = RanIn(
+    environment="as installed", tool="0.1.0", python="CPython 3.11.2", processor="EPYC (zen4)", system="Debian 12"
+)
+REBUILT = replace(HERE, environment="rebuilt from the lock")
+
+
+def test_where_packages_are_suspected_the_way_to_rule_them_out_is_said():
+    found = explained(LARGE, [NUMPY], ran_in=HERE).explanation
+    assert found.endswith("With --env locked it runs with the recorded packages, which shows whether they are.")
+
+
+@pytest.mark.parametrize(
+    ("report", "found", "ran_in"),
+    [
+        (LARGE, [NUMPY], REBUILT),
+        (LARGE, [NUMPY], None),
+        (LARGE, [CPU, CLICK], HERE),
+        (report_on(b"1", b"1"), [NUMPY], HERE),
+    ],
+)
+def test_a_rebuilt_environment_is_recommended_only_where_it_would_tell_something(report, found, ran_in):
+    assert "--env locked" not in (explained(report, found, ran_in=ran_in).explanation or "")
+
+
+def test_the_environment_of_a_replay_is_told_as_a_reader_recognises_it():
+    snapshot = take({}, roots=("fasthep-archive",))
+    found = RanIn.of(snapshot, "as installed")
+    assert found.python == f"CPython {snapshot.python.version}"
+    assert snapshot.hardware.cpu.microarchitecture in found.processor
+    assert str(found).startswith(f"fasthep-archive {found.tool}, CPython ")
+
+
+# --- proof and match ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("exact", "level", "required", "worth"),
+    [
+        (True, Level.IDENTICAL, "content", "proof"),
+        (True, Level.CONTENT, "content", "proof"),
+        (True, Level.TOLERANCE, "tolerance", "match"),
+        (False, Level.IDENTICAL, "content", "match"),
+        (False, Level.TOLERANCE, "tolerance", "match"),
+        (None, Level.IDENTICAL, "content", None),
+        (True, Level.DIFFERENT, "content", None),
+        (True, Level.DIFFERENT, "ignore", None),
+        (True, Level.CONTENT, "identical", None),
+        (False, Level.MISSING, "ignore", None),
+    ],
+)
+def test_an_agreement_is_a_proof_where_no_machine_had_a_choice(exact, level, required, worth):
+    assert Verdict(output="v", level=level, required=asked(required), exact=exact).worth == worth
+
+
+def test_exactness_is_that_of_what_was_replayed():
+    report = verdicts([output("v.json")], [output("v.json", exact=True)], [])
+    assert report.verdicts[0].worth == "proof"
+
+
 # --- JSON ----------------------------------------------------------------------------------------------------------
 
 
@@ -317,3 +384,110 @@ def test_infinite_distances_are_text_in_json():
 
 def test_every_level_conforms_to_the_schema():
     valid(Report(verdicts=tuple(verdict(level.word, level) for level in Level)))
+
+
+# --- reading a report back -----------------------------------------------------------------------------------------
+
+leaves = st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=3)
+values = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=6,
+)
+texts = st.text(max_size=5)
+limits = st.floats(0, 1e3, allow_nan=False)
+policies = st.sampled_from(["identical", "content", "ignore"]).map(asked) | st.builds(
+    lambda rtol, atol, ulp: asked("tolerance", rtol=rtol, atol=atol, ulp=ulp), limits, limits, st.integers(0, 9)
+)
+found_differences = st.lists(
+    st.builds(
+        Difference,
+        kind=st.sampled_from(["package", "cpu", "variable"]),
+        name=texts,
+        recorded=st.none() | texts,
+        present=st.none() | texts,
+        effect=st.sampled_from(["numerical", "other"]),
+        needed_by=st.lists(texts, max_size=3, unique=True).map(tuple),
+        chain=st.lists(texts, max_size=3).map(tuple),
+    ),
+    max_size=3,
+)
+
+
+@st.composite
+def reports(draw):
+    """A report as a replay makes one: outputs of JSON that agree, differ, are missing or new."""
+    recorded, replayed = (
+        [
+            output(name, json.dumps(draw(values)).encode(), exact=draw(st.none() | st.booleans()))
+            for name in draw(st.lists(st.sampled_from(["a.json", "b.json", "c.txt", "d.csv"]), unique=True))
+        ]
+        for _ in range(2)
+    )
+    asked_for = [
+        replace(policy, outputs=name)
+        for name, policy in draw(st.dictionaries(st.sampled_from(["a.json", "b.json"]), policies)).items()
+    ]
+    return explained(
+        verdicts(recorded, replayed, asked_for),
+        draw(found_differences),
+        ran_in=draw(st.none() | st.sampled_from([HERE, REBUILT])),
+    )
+
+
+@given(reports())
+def test_a_report_is_read_back_as_it_was(report):
+    content = valid(report)
+    found = Report.from_json(content)
+    assert found == report
+    assert digest.canonical(found.to_json()) == digest.canonical(content)
+    assert terminal.verdicts(found, terminal.Screen()) == terminal.verdicts(report, terminal.Screen())
+
+
+def spoilt(path, value):
+    """The JSON of a report with another value at ``path``; ``...`` takes the key away."""
+    content = json.loads(digest.canonical(explained(ROUNDED, [CPU], ran_in=HERE).to_json()))
+    *way, last = path
+    place = content
+    for step in way:
+        place = place[step]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("format",), 2, "report has format 2"),
+        (("outputs",), {}, "report.outputs is {}, not a list"),
+        (("agrees",), True, "report.agrees is True, which its outputs do not give"),
+        (("agrees",), "no", "report.agrees is 'no', not true or false"),
+        (("ran_in",), ..., "report: 'ran_in' is missing"),
+        (("ran_in", "environment"), "borrowed", "is 'borrowed', not one of as installed, rebuilt from the lock"),
+        (("outputs", 0, "level"), "perfect", "is 'perfect', not one of identical"),
+        (("outputs", 0, "level"), "identical", "agrees is False, which its level and demand do not give"),
+        (("outputs", 0, "required"), "tolerance", r"outputs\[0\].tolerance is None, not an object"),
+        (("outputs", 0, "exact"), 1, r"outputs\[0\].exact is 1, not true or false"),
+        (("outputs", 0, "details"), ..., r"outputs\[0\]: 'details' is missing"),
+        (("outputs", 0, "details", "different"), 9, "9 of 1 places can't differ"),
+        (("outputs", 0, "details", "largest_relative"), -1.0, "largest_relative is -1.0, not a distance"),
+        (("outputs", 0, "details", "largest_relative"), "nan", "largest_relative is nan, not a distance"),
+        (("outputs", 0, "details", "largest_ulp"), 2**64, "not a distance of two doubles"),
+        (("outputs", 0, "details", "first", 0, "where"), None, "is None, not text"),
+        (("outputs", 0, "details", "statistics"), {"chi2": "much"}, "is 'much', not one of nan, inf, -inf"),
+        (("differences", 0, "effect"), "magic", "is 'magic', not one of numerical, other"),
+        (("differences", 0, "chain"), [1], r"chain\[0\] is 1, not text"),
+    ],
+)
+def test_a_report_that_is_none_is_refused_with_the_place(path, value, message):
+    with pytest.raises(DataError, match=message):
+        Report.from_json(spoilt(path, value))
+
+
+@pytest.mark.parametrize("value", [None, [], "report", 1, {}])
+def test_what_is_no_report_at_all_is_refused(value):
+    with pytest.raises(DataError):
+        Report.from_json(value)

@@ -191,7 +191,8 @@ def _outputs(outputs: Sequence[Output]) -> Markup:
 
 def _output_cells(output: Output) -> Iterator[Markup]:
     maker = element("div", escaped(f"{output.kind} of {output.stage}"), class_="note")
-    yield element("td", _member(output.path), maker, class_="name")
+    name = _member(output.path) if output.embedded else escaped(output.path)
+    yield element("td", name, maker, class_="name")
     yield _number(count(output.size))
     yield _digests({"sha256": output.sha256, "content": output.content_digest})
 

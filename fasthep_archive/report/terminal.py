@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 from fasthep_archive.context import NoProgress, Progress
 from fasthep_archive.environment.differences import Difference
 from fasthep_archive.errors import Fault
-from fasthep_archive.verification.verdict import PHRASES, Report, Verdict
+from fasthep_archive.verification.verdict import PHRASES, RanIn, Report, Verdict
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -86,8 +86,7 @@ class Contents:
 def verdicts(report: Report, screen: Screen) -> str:
     """Return a table with one row per output, the reasons, what differs around them, and the overall verdict last."""
     rows = tuple(
-        (_mark(verdict, screen), verdict.output, PHRASES[verdict.level], _demand(verdict))
-        for verdict in report.verdicts
+        (_mark(verdict, screen), verdict.output, _phrase(verdict), _demand(verdict)) for verdict in report.verdicts
     )
     table = Table(
         title="Outputs",
@@ -96,32 +95,36 @@ def verdicts(report: Report, screen: Screen) -> str:
         styles=tuple(_STYLES[_status(verdict)] for verdict in report.verdicts),
     )
     reasons = [f"{verdict.output}: {verdict.because}" for verdict in report.verdicts if verdict.because]
-    return _sections(
+    return sections(
         tabulated(table, screen) if rows else "",
-        _wrapped(reasons, screen, indent="  "),
+        wrapped(reasons, screen, indent="  "),
+        wrapped([_ran_in(report.ran_in)] if report.ran_in else [], screen, indent="  "),
         differences(report.differences, screen),
-        _wrapped([report.explanation] if report.explanation else [], screen),
-        _coloured(_wrapped([report.sentence], screen), "green" if report.agrees else "red", screen),
+        wrapped([report.explanation] if report.explanation else [], screen),
+        coloured(wrapped([report.sentence], screen), "green" if report.agrees else "red", screen),
     )
 
 
-def differences(found: Sequence[Difference], screen: Screen) -> str:
-    """Return a table of what differs between two environments, in the order given; nothing where nothing differs."""
+def differences(
+    found: Sequence[Difference], screen: Screen, *, sides: tuple[str, str] = ("recorded", "present")
+) -> str:
+    """Return a table of what differs between two environments, in the order given; nothing where nothing differs.
+
+    Why a package is there stands below the table, one line for each, as this is what a row has no room for.
+    """
     if not found:
         return ""
-    rows = tuple(
-        (item.name, item.recorded or "-", item.present or "-", "yes" if item.effect == "numerical" else "not known")
-        for item in found
-    )
-    return tabulated(
-        Table(
-            title="Differences of the environment, most likely cause first",
-            columns=("what", "recorded", "present", "can change numbers"),
-            rows=rows,
-            styles=tuple("yellow" if item.effect == "numerical" else "" for item in found),
+    table = Table(
+        title="Differences of the environment, most likely cause first",
+        columns=("what", *sides, "can change numbers"),
+        rows=tuple(
+            (item.name, item.recorded or "-", item.present or "-", "yes" if item.effect == "numerical" else "not known")
+            for item in found
         ),
-        screen,
+        styles=tuple("yellow" if item.effect == "numerical" else "" for item in found),
     )
+    reasons = [f"{item.name}: {item.reason}" for item in found if item.reason]
+    return sections(tabulated(table, screen), wrapped(reasons, screen, indent="  "))
 
 
 def summary(run: Summary, screen: Screen) -> str:
@@ -138,9 +141,9 @@ def summary(run: Summary, screen: Screen) -> str:
     if run.seconds is not None:
         done.append(duration(run.seconds))
         done += [rate(run.events / run.seconds, "events")] if run.seconds > 0 and run.events and not run.reused else []
-    return _sections(
+    return sections(
         tabulated(table, screen) if run.outputs else "",
-        _wrapped([f"warning: {warning}" for warning in run.warnings], screen, indent="  "),
+        wrapped([f"warning: {warning}" for warning in run.warnings], screen, indent="  "),
         ", ".join(done),
     )
 
@@ -150,17 +153,17 @@ def contents(bundle: Contents, screen: Screen) -> str:
     width = max((len(name) for name, _ in bundle.facts), default=0)
     facts = "\n".join(f"{printable(name):<{width}}  {printable(value)}".rstrip() for name, value in bundle.facts)
     tables = (tabulated(table, screen) for table in bundle.tables if table.rows)
-    return _sections(_coloured(printable(bundle.title), "bold", screen), facts, *tables)
+    return sections(coloured(printable(bundle.title), "bold", screen), facts, *tables)
 
 
 def faults(found: Sequence[Fault], screen: Screen) -> str:
     """Return every fault on a line, ``file:line:column: message``, its hint below it, and their number last."""
     lines = []
     for fault in found:
-        where = _coloured(f"{fault.where}: ", "bold", screen) if fault.where else ""
+        where = coloured(f"{fault.where}: ", "bold", screen) if fault.where else ""
         lines.append(f"{where}{printable(fault.message)}")
         if fault.hint:
-            lines.append(f"  {_coloured('hint:', 'cyan', screen)} {printable(fault.hint)}")
+            lines.append(f"  {coloured('hint:', 'cyan', screen)} {printable(fault.hint)}")
     total = "no faults" if not found else "1 fault" if len(found) == 1 else f"{len(found)} faults"
     return "\n".join([*lines, total])
 
@@ -198,7 +201,8 @@ def _ruled(table: Table, screen: Screen) -> str:
     return _rendered(ruled, screen)
 
 
-def _coloured(text: str, style: str, screen: Screen) -> str:
+def coloured(text: str, style: str, screen: Screen) -> str:
+    """Return ``text`` in a colour where that is understood; lines stay as they are."""
     if not (screen.terminal and screen.colour):
         return text
     from rich.text import Text
@@ -224,7 +228,8 @@ def _rendered(renderable: object, screen: Screen, *, soft_wrap: bool = False) ->
     return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n")
 
 
-def _wrapped(paragraphs: Sequence[str], screen: Screen, *, indent: str = "") -> str:
+def wrapped(paragraphs: Sequence[str], screen: Screen, *, indent: str = "") -> str:
+    """Return paragraphs one below the other, on a terminal wrapped to its width, second lines indented."""
     texts = [printable(paragraph) for paragraph in paragraphs]
     if screen.terminal:
         wrapper = textwrap.TextWrapper(
@@ -234,8 +239,9 @@ def _wrapped(paragraphs: Sequence[str], screen: Screen, *, indent: str = "") -> 
     return "\n".join(texts)
 
 
-def _sections(*sections: str) -> str:
-    return "\n\n".join(section for section in sections if section)
+def sections(*parts: str) -> str:
+    """Return the parts that are not empty, a blank line between them."""
+    return "\n\n".join(part for part in parts if part)
 
 
 _STYLES = {"agrees": "", "differs": "red", "not judged": "dim"}
@@ -251,6 +257,16 @@ def _status(verdict: Verdict) -> str:
 
 def _mark(verdict: Verdict, screen: Screen) -> str:
     return _MARKS[screen.unicode][_status(verdict)]
+
+
+def _phrase(verdict: Verdict) -> str:
+    """Return the level, and what it shows where that is known: ``identical (proof)``."""
+    return f"{PHRASES[verdict.level]} ({verdict.worth})" if verdict.worth else PHRASES[verdict.level]
+
+
+def _ran_in(place: RanIn) -> str:
+    came = "as installed" if place.environment == "as installed" else "that was rebuilt from the bundle's lock"
+    return f"Ran in the environment {came}: {place}"
 
 
 def _demand(verdict: Verdict) -> str:

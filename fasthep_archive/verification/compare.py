@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from fasthep_archive import digest
 from fasthep_archive.errors import DataError
-from fasthep_archive.verification.contrast import Contrast
+from fasthep_archive.verification.contrast import REPLAY, Contrast, Words
 from fasthep_archive.verification.cutflows import compare_cutflows
 from fasthep_archive.verification.histograms import compare_histograms
 from fasthep_archive.verification.outputs import Kind, Output
@@ -59,14 +59,13 @@ class Comparison:
     contrast: Contrast | None = None
 
 
-def compare(recorded: Output, replayed: Output) -> Comparison:
-    """Return how ``replayed`` compares with ``recorded``.
+def compare(recorded: Output, replayed: Output, words: Words = REPLAY) -> Comparison:
+    """Return how ``replayed`` compares with ``recorded``; ``words`` say what these are called.
 
     Digests decide as far as they go; bytes are read only where digests differ.
     """
-    same_bytes = recorded.sha256 == replayed.sha256
-    if same_bytes:
-        return _same_bytes(recorded, replayed)
+    if recorded.sha256 == replayed.sha256:
+        return _same_bytes(recorded, replayed, words)
     before, now = (output.read() if output.read else None for output in (recorded, replayed))
     if before is not None and digest.of_bytes(before) != recorded.sha256:
         return Comparison(
@@ -77,11 +76,11 @@ def compare(recorded: Output, replayed: Output) -> Comparison:
             f"and the recorded file has {digest.of_bytes(before)[:12]}…",
         )
     if before is None or now is None:
-        return _digests_only(recorded, replayed)
-    return _by_type(recorded, replayed, before, now)
+        return _digests_only(recorded, replayed, words)
+    return _by_type(recorded, replayed, before, now, words)
 
 
-def _same_bytes(recorded: Output, replayed: Output) -> Comparison:
+def _same_bytes(recorded: Output, replayed: Output, words: Words) -> Comparison:
     """Return the comparison of equal bytes, whose contents can't differ unless the record was changed."""
     if recorded.content is None or replayed.content is None or recorded.content == replayed.content:
         return Comparison(same_bytes=True, same_content=True)
@@ -89,28 +88,29 @@ def _same_bytes(recorded: Output, replayed: Output) -> Comparison:
         same_bytes=True,
         same_content=False,
         contradiction=True,
-        because=f"the record contradicts itself: these bytes have the content digest {replayed.content[:12]}…, "
-        f"and {recorded.content[:12]}… is recorded",
+        because="the record contradicts itself: the same bytes have the content digest "
+        f"{recorded.content[:12]}… {words.one}, {replayed.content[:12]}… {words.other}",
     )
 
 
-def _digests_only(recorded: Output, replayed: Output) -> Comparison:
+def _digests_only(recorded: Output, replayed: Output, words: Words) -> Comparison:
     if recorded.content is not None and recorded.content == replayed.content:
         return Comparison(same_bytes=False, same_content=True, because="the bytes differ, the content is the same")
+    absent = words.one if recorded.read is None else words.other
     return Comparison(
         same_bytes=False,
         same_content=False,
-        because="the digests differ, and the recorded file is not at hand to say where",
+        because=f"the digests differ, and what is {absent} is not at hand to say where",
     )
 
 
-def _by_type(recorded: Output, replayed: Output, before: bytes, now: bytes) -> Comparison:
+def _by_type(recorded: Output, replayed: Output, before: bytes, now: bytes, words: Words) -> Comparison:
     """Return the comparison of contents; content digests on both sides have the last word on whether they are equal."""
     if recorded.content is not None and recorded.content == replayed.content:
         return Comparison(same_bytes=False, same_content=True, because=f"same content; {first_byte(before, now)}")
     contrast = _contrast(recorded, before, now)
     if not contrast.same:
-        return Comparison(same_bytes=False, same_content=False, because=str(contrast), contrast=contrast)
+        return Comparison(same_bytes=False, same_content=False, because=contrast.said(words), contrast=contrast)
     if recorded.content is None or replayed.content is None:
         return Comparison(same_bytes=False, same_content=True, because=f"same content; {first_byte(before, now)}")
     return Comparison(

@@ -56,8 +56,8 @@ def _place(row: CutflowRow) -> str:
     return f"dataset {shown(row.dataset)}, cut {row.cut}{label}"
 
 
-def _rows_differ(before: Sequence[CutflowRow], now: Sequence[CutflowRow]) -> str | None:
-    """Return the first row that is not the same cut of the same dataset, in words."""
+def _rows_differ(before: Sequence[CutflowRow], now: Sequence[CutflowRow]) -> Finding | str | None:
+    """Return the first row that is not the same cut of the same dataset."""
     names = [[_place(row) for row in rows] for rows in (before, now)]
     if names[0] == names[1]:
         return None
@@ -65,6 +65,7 @@ def _rows_differ(before: Sequence[CutflowRow], now: Sequence[CutflowRow]) -> str
         return "the same cuts in another order"
     lost = [name for name in names[0] if name not in names[1]]
     gained = [name for name in names[1] if name not in names[0]]
-    parts = [f"{lost[0]} is recorded and not replayed"] if lost else []
-    parts += [f"{gained[0]} is replayed and not recorded"] if gained else []
-    return "; ".join(parts) or f"{len(before)} rows recorded, {len(now)} replayed"
+    if lost or gained:
+        first = [next(iter(rows), "no such cut") for rows in (lost, gained)]
+        return Finding(where="the cuts differ", recorded=first[0], replayed=first[1])
+    return Finding(where="the number of rows", recorded=str(len(before)), replayed=str(len(now)))

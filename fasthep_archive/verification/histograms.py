@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import isnan, prod
 
@@ -19,7 +19,7 @@ from fasthep_archive.data.histograms import WRITER
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError
 from fasthep_archive.verification.contrast import SHOWN, Contrast, Finding, shown
-from fasthep_archive.verification.numbers import Doubles, Flags, Numbers, plain, same_content
+from fasthep_archive.verification.numbers import Doubles, Flags, Numbers, same_content
 from fasthep_archive.verification.statistics import ChiSquare, chi_square, kolmogorov_distance
 from fasthep_archive.verification.trees import compare_values
 
@@ -78,7 +78,7 @@ def compare_histograms(recorded: bytes, replayed: bytes) -> Contrast:
     return _bins(before, now, tuple(_labels_differ(before, now)))
 
 
-def _bins(before: _Histogram, now: _Histogram, structure: tuple[str, ...]) -> Contrast:
+def _bins(before: _Histogram, now: _Histogram, structure: tuple[Finding, ...]) -> Contrast:
     fields = _FIELDS[before.storage]
     differs = {name: ~same_content(before.fields[name], now.fields[name]) for name in fields}
     anywhere = np.logical_or.reduce([differs[name] for name in fields])
@@ -137,10 +137,10 @@ def _distribution(before: _Histogram, now: _Histogram, axes: Sequence[_Axis]) ->
     return chi_square(*values, *variances), max(usable, default=float("nan"))
 
 
-def _statistics(chi2: ChiSquare | None, distance: float) -> Mapping[str, JSON]:
-    found: dict[str, JSON] = {} if isnan(distance) else {"ks_distance": distance}
+def _statistics(chi2: ChiSquare | None, distance: float) -> Mapping[str, float]:
+    found: dict[str, float] = {} if isnan(distance) else {"ks_distance": distance}
     if chi2 and chi2.ndf:
-        found |= {"chi2": plain(chi2.value), "ndf": chi2.ndf, "p_value": chi2.probability}
+        found |= {"chi2": chi2.value, "ndf": chi2.ndf, "p_value": chi2.probability}
     return found
 
 
@@ -150,10 +150,10 @@ def _remark(chi2: ChiSquare | None, distance: float) -> str | None:
     return ", ".join(parts) or None
 
 
-def _axes_differ(before: Sequence[Mapping[str, JSON]], now: Sequence[Mapping[str, JSON]]) -> list[str]:
-    """Return how the axes differ, in words, one sentence for each property."""
+def _axes_differ(before: Sequence[Mapping[str, JSON]], now: Sequence[Mapping[str, JSON]]) -> list[Finding]:
+    """Return how the axes differ, one finding for each property."""
     if len(before) != len(now):
-        return [f"{len(before)} axes recorded, {len(now)} replayed"]
+        return [_change("the number of axes", len(before), len(now))]
     found = []
     for position, axes in enumerate(zip(before, now, strict=True)):
         one, other = map(_properties, axes)
@@ -161,7 +161,8 @@ def _axes_differ(before: Sequence[Mapping[str, JSON]], now: Sequence[Mapping[str
         for key in {**one, **other}:
             contrast = compare_values(one.get(key), other.get(key))
             if contrast.numbers and not contrast.structure and len(contrast.numbers) < contrast.numbers.compared:
-                found.append(f"axis {name}, {key}{str(contrast.findings[0]).removeprefix('$')}")
+                first = contrast.findings[0]
+                found.append(replace(first, where=f"axis {name}, {key}{first.where.removeprefix('$')}"))
             elif not contrast.same:
                 found.append(_change(f"axis {name}, {key}", one.get(key), other.get(key)))
     return found
@@ -182,7 +183,7 @@ def _written_edges(axis: Mapping[str, JSON]) -> list[float] | None:
     return [float(edge) for edge in edges.split()] if isinstance(edges, str) else None
 
 
-def _labels_differ(before: _Histogram, now: _Histogram) -> list[str]:
+def _labels_differ(before: _Histogram, now: _Histogram) -> list[Finding]:
     found = [] if before.metadata == now.metadata else [_change("the metadata", before.metadata, now.metadata)]
     for position, (one, other) in enumerate(zip(before.axes, now.axes, strict=True)):
         labels = [axis.get("metadata") for axis in (one, other)]
@@ -191,8 +192,8 @@ def _labels_differ(before: _Histogram, now: _Histogram) -> list[str]:
     return found
 
 
-def _change(what: str, before: JSON, now: JSON) -> str:
-    return f"{what}: {shown(before)} recorded, {shown(now)} replayed"
+def _change(what: str, before: JSON, now: JSON) -> Finding:
+    return Finding(where=what, recorded=shown(before), replayed=shown(now))
 
 
 def _extent(axis: Mapping[str, JSON]) -> int:

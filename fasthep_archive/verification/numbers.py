@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasthep_archive.digest import JSON
+from fasthep_archive.environment.reading import Reader
+from fasthep_archive.errors import DataError
 
 Doubles: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
@@ -31,6 +33,55 @@ class Tolerance:
     rtol: float = 0.0
     atol: float = 0.0
     ulp: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """How much differs between two outputs, in few numbers: what a report keeps of :class:`Numbers`.
+
+    :ivar compared: how many places were looked at, those that agree included.
+    :ivar different: in how many of them something differs.
+    :ivar absolute: the largest absolute difference; infinite beside what is no finite number.
+    :ivar relative: the largest relative difference; infinite there too, and from a first value of zero.
+    :ivar ulps: the largest distance in units in the last place; :data:`UNRELATED` beside what is no finite number.
+    """
+
+    compared: int
+    different: int
+    absolute: float = 0.0
+    relative: float = 0.0
+    ulps: int = 0
+
+    def to_json(self) -> Mapping[str, JSON]:
+        """Return counts and largest distances; a distance that is infinite is the text ``inf``."""
+        counts: Mapping[str, JSON] = {"compared": self.compared, "different": self.different}
+        if not self.different:
+            return counts
+        return {
+            **counts,
+            "largest_absolute": plain(self.absolute),
+            "largest_relative": plain(self.relative),
+            "largest_ulp": "inf" if self.ulps == UNRELATED else self.ulps,
+        }
+
+    @classmethod
+    def from_json(cls, reader: Reader) -> Extent:
+        """Return the extent that was recorded.
+
+        :raises DataError: if the record is not one of :meth:`to_json`.
+        """
+        compared, different = reader.integer("compared"), reader.integer("different")
+        if not 0 <= different <= compared:
+            raise DataError(f"{reader.where}: {different} of {compared} places can't differ")
+        if not different:
+            return cls(compared=compared, different=0)
+        return cls(
+            compared=compared,
+            different=different,
+            absolute=distance_at(reader, "largest_absolute"),
+            relative=distance_at(reader, "largest_relative"),
+            ulps=UNRELATED if reader.value.get("largest_ulp") == "inf" else _steps_at(reader, "largest_ulp"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,18 +146,18 @@ class Numbers:
         """Return the distance of each pair in units in the last place."""
         return ulp_distances(self.recorded, self.replayed)
 
-    def to_json(self) -> Mapping[str, JSON]:
-        """Return counts and largest distances; a distance that is infinite or has no number is the text ``inf``."""
+    @property
+    def extent(self) -> Extent:
+        """Return counts and largest distances."""
         if not len(self):
-            return {"compared": self.compared, "different": 0}
-        ulps = int(self.ulps.max())
-        return {
-            "compared": self.compared,
-            "different": self.places,
-            "largest_absolute": plain(float(self.absolute.max())),
-            "largest_relative": plain(float(self.relative.max())),
-            "largest_ulp": "inf" if ulps == UNRELATED else ulps,
-        }
+            return Extent(compared=self.compared, different=0)
+        return Extent(
+            compared=self.compared,
+            different=self.places,
+            absolute=float(self.absolute.max()),
+            relative=float(self.relative.max()),
+            ulps=int(self.ulps.max()),
+        )
 
 
 def ulp_distances(a: Doubles, b: Doubles) -> NDArray[np.uint64]:
@@ -177,3 +228,32 @@ def near(recorded: Doubles, replayed: Doubles, tolerance: Tolerance) -> Flags:
 def plain(value: float) -> JSON:
     """Return ``value`` as JSON can carry it: itself, or ``nan``, ``inf``, ``-inf`` as text."""
     return value if math.isfinite(value) else str(value)
+
+
+def number_at(reader: Reader, key: str) -> float:
+    """Return the number at ``key``, as :func:`plain` wrote it.
+
+    :raises DataError: if there is none.
+    """
+    value = reader.value.get(key)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return double(value)
+    return float(reader.choice(key, ("nan", "inf", "-inf")))
+
+
+def distance_at(reader: Reader, key: str) -> float:
+    """Return the number at ``key``, which is at least 0.
+
+    :raises DataError: if there is none.
+    """
+    value = number_at(reader, key)
+    if not value >= 0.0:
+        raise DataError(f"{reader.where}.{key} is {value}, not a distance")
+    return value
+
+
+def _steps_at(reader: Reader, key: str) -> int:
+    steps = reader.integer(key)
+    if not 0 <= steps < UNRELATED:
+        raise DataError(f"{reader.where}.{key} is {steps}, not a distance of two doubles")
+    return steps

@@ -20,6 +20,8 @@ class Output:
     :ivar stage: id of the stage that made it; a policy may name it instead of the file.
     :ivar sha256: digest of the bytes, as recorded, or as computed from what was replayed.
     :ivar content: digest of the content; none where the kind has none but its bytes.
+    :ivar exact: whether all that leads to it is inside the numeric profile, so that another machine must arrive at the
+        same bits; none where that is not known.
     :ivar read: returns the bytes; none where they are not at hand (a thin bundle holds only digests of large outputs).
     """
 
@@ -28,6 +30,7 @@ class Output:
     sha256: Digest
     stage: str | None = None
     content: Digest | None = None
+    exact: bool | None = None
     read: Callable[[], bytes] | None = None
 
 

@@ -68,7 +68,9 @@ def compare_png(recorded: bytes, replayed: bytes) -> Contrast:
         f"{image.width} x {image.height}, {_CHANNELS[image.colour]} x {image.depth} bit" for image in (before, now)
     ]
     if (before.width, before.height, before.depth, before.colour) != (now.width, now.height, now.depth, now.colour):
-        return Contrast(structure=(f"the image is {shapes[0]} recorded, {shapes[1]} replayed",), noun="colour value")
+        return Contrast(
+            structure=(Finding(where="the image", recorded=shapes[0], replayed=shapes[1]),), noun="colour value"
+        )
     structure = () if before.chunks == now.chunks else ("the palettes or colour spaces differ",)
     if before.scanlines == now.scanlines:
         return Contrast(structure=structure, noun="colour value")

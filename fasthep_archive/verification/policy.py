@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
 from fasthep_archive.verification.compare import Comparison, compare
+from fasthep_archive.verification.contrast import REPLAY, Words
 from fasthep_archive.verification.numbers import Tolerance
 from fasthep_archive.verification.outputs import Kind, Output
 from fasthep_archive.verification.verdict import Level, Report, Verdict
@@ -44,34 +45,43 @@ def verdicts(recorded: Sequence[Output], replayed: Sequence[Output], policies: S
 
     :param recorded: outputs with distinct names; only those that the replay was asked for.
     """
+    return Report(verdicts=judged(recorded, replayed, policies))
+
+
+def judged(
+    recorded: Sequence[Output], replayed: Sequence[Output], policies: Sequence[Policy], words: Words = REPLAY
+) -> tuple[Verdict, ...]:
+    """Return a verdict for every output of one side, then one for each that only the other has, in their orders.
+
+    :param words: what the sides are called.
+    """
     found = {output.name: output for output in replayed}
     expected = {output.name for output in recorded}
-    judged = [_verdict(output, found.get(output.name), policy_of(output, policies)) for output in recorded]
+    paired = [_verdict(output, found.get(output.name), policy_of(output, policies), words) for output in recorded]
     unexpected = [
-        Verdict(
-            output=output.name,
-            level=Level.UNEXPECTED,
-            required=policy_of(output, policies),
-            because="the replay made it and the record does not list it",
-        )
+        _alone(output, Level.UNEXPECTED, policy_of(output, policies), f"it is {words.other} and not {words.one}")
         for output in replayed
         if output.name not in expected
     ]
-    return Report(verdicts=(*judged, *unexpected))
+    return (*paired, *unexpected)
 
 
-def _verdict(recorded: Output, replayed: Output | None, policy: Policy) -> Verdict:
+def _alone(output: Output, level: Level, policy: Policy, because: str) -> Verdict:
+    return Verdict(output=output.name, level=level, required=policy, because=because, exact=output.exact)
+
+
+def _verdict(recorded: Output, replayed: Output | None, policy: Policy, words: Words) -> Verdict:
     if replayed is None:
-        return Verdict(
-            output=recorded.name,
-            level=Level.MISSING,
-            required=policy,
-            because="it is recorded and the replay made none",
-        )
-    comparison = compare(recorded, replayed)
-    level = reached(comparison, policy)
+        return _alone(recorded, Level.MISSING, policy, f"it is {words.one} and not {words.other}")
+    comparison = compare(recorded, replayed, words)
     return Verdict(
-        output=recorded.name, level=level, required=policy, because=comparison.because, comparison=comparison
+        output=recorded.name,
+        level=reached(comparison, policy),
+        required=policy,
+        because=comparison.because,
+        contradiction=comparison.contradiction,
+        details=comparison.contrast.details(words) if comparison.contrast else None,
+        exact=replayed.exact,
     )
 
 

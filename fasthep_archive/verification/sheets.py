@@ -37,16 +37,16 @@ def _rows(content: bytes) -> list[list[str]]:
         raise DataError(str(error)) from error
 
 
-def _columns(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> list[str]:
+def _columns(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> list[Finding]:
     if recorded == replayed:
         return []
     before, now = ([name for row in rows for name in row] for rows in (recorded, replayed))
-    return [f"the columns differ: {shown(before)} recorded, {shown(now)} replayed"]
+    return [Finding(where="the columns differ", recorded=shown(before), replayed=shown(now))]
 
 
-def _lengths(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> list[str]:
+def _lengths(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> list[Finding | str]:
     if len(recorded) != len(replayed):
-        return [f"{len(recorded)} rows recorded, {len(replayed)} replayed"]
+        return [Finding(where="the number of rows", recorded=str(len(recorded)), replayed=str(len(replayed)))]
     ragged = [at for at, (one, other) in enumerate(zip(recorded, replayed, strict=True), 1) if len(one) != len(other)]
     return [f"row {ragged[0]} has another number of cells"] if ragged else []
 
@@ -54,7 +54,7 @@ def _lengths(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> li
 def _cells(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> Contrast:
     """Return what differs between rows of equal lengths; the first row names the columns."""
     names = recorded[0] if recorded else []
-    structure: list[str] = []
+    structure: list[Finding] = []
     pairs: list[tuple[float, float]] = []
     findings: list[Finding] = []
     compared = 0
@@ -64,7 +64,7 @@ def _cells(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> Cont
             a, b = _number(one), _number(other)
             if a is None or b is None:
                 if one != other:
-                    structure.append(str(Finding(where=place, recorded=shown(one), replayed=shown(other))))
+                    structure.append(Finding(where=place, recorded=shown(one), replayed=shown(other)))
                 continue
             compared += 1
             if not same_number(a, b):

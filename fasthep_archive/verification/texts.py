@@ -21,12 +21,12 @@ def compare_text(recorded: bytes, replayed: bytes) -> Contrast:
     lines = tuple(
         shown(text[different[0] - 1]) if different[0] <= len(text) else "no such line" for text in (before, now)
     )
-    finding = Finding(where=f"line {different[0]}", recorded=lines[0], replayed=lines[1])
     count = f"{len(different)} of {max(len(before), len(now))} lines differ{'s' if len(different) == 1 else ''}"
+    place, values = f"line {different[0]}", {"recorded": lines[0], "replayed": lines[1]}
     return Contrast(
-        structure=(f"{count}, first {finding}",),
+        structure=(Finding(where=f"{count}, first {place}", **values),),
         noun="line",
-        findings=(finding,),
+        findings=(Finding(where=place, **values),),
     )
 
 
@@ -43,5 +43,5 @@ def first_byte(recorded: bytes, replayed: bytes) -> str:
     unequal = np.frombuffer(recorded, np.uint8, common) != np.frombuffer(replayed, np.uint8, common)
     offset = int(unequal.argmax()) if unequal.any() else common
     if len(recorded) == len(replayed):
-        return f"the bytes differ from offset {offset} on (size {len(recorded)} both times)"
-    return f"the bytes differ from offset {offset} on (size {len(recorded)} recorded, {len(replayed)} replayed)"
+        return f"the bytes differ from offset {offset} on ({len(recorded)} bytes on both sides)"
+    return f"the bytes differ from offset {offset} on ({len(recorded)} bytes, then {len(replayed)})"

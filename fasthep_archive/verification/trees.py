@@ -35,14 +35,14 @@ def compare_json(recorded: bytes, replayed: bytes) -> Contrast:
 
 def compare_values(recorded: JSON, replayed: JSON) -> Contrast:
     """Return what differs between two JSON values."""
-    structure: list[str] = []
+    structure: list[Finding] = []
     pairs: list[tuple[float, float]] = []
     findings: list[Finding] = []
     compared = 0
     for path, one, other in _leaves(recorded, replayed):
         if not _is_number(one) or not _is_number(other):
             if type(one) is not type(other) or one != other:
-                structure.append(str(Finding(where=path, recorded=shown(one), replayed=shown(other))))
+                structure.append(Finding(where=path, recorded=shown(one), replayed=shown(other)))
             continue
         compared += 1
         if not same_number(one, other):

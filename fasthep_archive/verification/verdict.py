@@ -6,11 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal, TypeAlias, get_args
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.environment.differences import Difference
-from fasthep_archive.verification.compare import Comparison
-from fasthep_archive.workflow.model import Policy
+from fasthep_archive.environment.reading import Reader
+from fasthep_archive.environment.snapshot import TOOL, Snapshot
+from fasthep_archive.errors import DataError
+from fasthep_archive.verification.contrast import Details
+from fasthep_archive.verification.numbers import distance_at
+from fasthep_archive.workflow.model import Policy, Strictness
 
 FORMAT = 1
 """Version of the JSON form, :file:`schemas/verification-1.json`."""
@@ -54,6 +59,14 @@ _DEMANDS: Mapping[str, Level] = {
 }
 
 
+Worth: TypeAlias = Literal["proof", "match"]
+"""What an agreement shows. *proof*: everything behind the output is inside the numeric profile, which leaves no machine
+a choice of bits, and its content is the recorded one. *match*: it agrees, and another machine might still differ."""
+
+How: TypeAlias = Literal["as installed", "rebuilt from the lock"]
+"""How an environment came to be where a replay ran: it was there, or it was made from what the bundle locks."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
     """The verdict on one output.
@@ -61,14 +74,18 @@ class Verdict:
     :ivar level: the best level reached, whatever was asked for.
     :ivar required: what the document or the defaults ask for; ``ignore`` is reported and not judged.
     :ivar because: why it is not identical; none where it is.
-    :ivar comparison: what was found; none for missing and unexpected outputs.
+    :ivar contradiction: whether the record does not agree with itself, so that no comparison with it can be trusted.
+    :ivar details: what differs inside; none where that was not needed or could not be seen.
+    :ivar exact: as in :class:`fasthep_archive.verification.outputs.Output`.
     """
 
     output: str
     level: Level
     required: Policy
     because: str | None = None
-    comparison: Comparison | None = None
+    contradiction: bool = False
+    details: Details | None = None
+    exact: bool | None = None
 
     @property
     def judged(self) -> bool:
@@ -80,16 +97,129 @@ class Verdict:
         """Return whether the output is as good as was asked for; true where nothing was."""
         return not self.judged or self.level <= _DEMANDS[self.required.level]
 
+    @property
+    def worth(self) -> Worth | None:
+        """Return what the agreement shows; none where there is none, or where exactness is not known."""
+        if self.exact is None or not self.agrees or self.level > Level.TOLERANCE:
+            return None
+        return "proof" if self.exact and self.level <= Level.CONTENT else "match"
+
     def to_json(self) -> JSON:
-        contrast = self.comparison.contrast if self.comparison else None
         return {
             "output": self.output,
             "level": self.level.word,
             "required": self.required.level,
+            "tolerance": _tolerance(self.required),
             "agrees": self.agrees,
+            "exact": self.exact,
             "because": self.because,
-            "details": contrast.to_json() if contrast else None,
+            "contradiction": self.contradiction,
+            "details": self.details.to_json() if self.details else None,
         }
+
+    @classmethod
+    def from_json(cls, reader: Reader) -> Verdict:
+        """Return the verdict that was recorded; its policy names the output, not the pattern that matched it.
+
+        :raises DataError: if the record is not one of :meth:`to_json`, or contradicts itself.
+        """
+        found = cls(
+            output=reader.text("output"),
+            level=Level[reader.choice("level", [level.word for level in Level]).upper()],
+            required=_policy(reader),
+            because=reader.optional_text("because"),
+            contradiction=_flag(reader, "contradiction"),
+            details=Details.from_json(reader.reader("details")) if _given(reader, "details") else None,
+            exact=_flag(reader, "exact") if _given(reader, "exact") else None,
+        )
+        if found.agrees != _flag(reader, "agrees"):
+            raise DataError(f"{reader.where}.agrees is {not found.agrees}, which its level and demand do not give")
+        return found
+
+
+def _tolerance(policy: Policy) -> JSON:
+    if policy.level != "tolerance":
+        return None
+    return {"rtol": policy.rtol, "atol": policy.atol, "ulp": policy.ulp}
+
+
+def _policy(reader: Reader) -> Policy:
+    output, level = reader.text("output"), reader.choice("required", get_args(Strictness))
+    if level != "tolerance":
+        return Policy(outputs=output, level=level)
+    limits = reader.reader("tolerance")
+    rtol, atol = (distance_at(limits, name) for name in ("rtol", "atol"))
+    return Policy(outputs=output, level=level, rtol=rtol, atol=atol, ulp=limits.integer("ulp"))
+
+
+def _given(reader: Reader, key: str) -> bool:
+    """Return whether anything but null is at ``key``."""
+    if key not in reader.value:
+        raise DataError(f"{reader.where}: {key!r} is missing")
+    return reader.value[key] is not None
+
+
+def _flag(reader: Reader, key: str) -> bool:
+    value = reader.value.get(key)
+    if not isinstance(value, bool):
+        raise DataError(f"{reader.where}.{key} is {value!r}, not true or false")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RanIn:
+    """The environment in which a replay ran, as a reader recognises it.
+
+    :ivar environment: how it came to be there.
+    :ivar tool: version of this tool in it; none where that was not recorded. :ivar python: ``CPython 3.11.2``.
+    :ivar processor: its maker's name, and its microarchitecture. :ivar system: name and version.
+    """
+
+    environment: How
+    tool: str | None
+    python: str
+    processor: str
+    system: str
+
+    @classmethod
+    def of(cls, environment: Snapshot, how: How) -> RanIn:
+        """Return what is told of ``environment``."""
+        cpu, system = environment.hardware.cpu, environment.hardware.system
+        versions = {package.name: package.version for package in environment.packages}
+        return cls(
+            environment=how,
+            tool=versions.get(TOOL),
+            python=f"{environment.python.implementation} {environment.python.version}",
+            processor=f"{cpu.model} ({cpu.microarchitecture})" if cpu.model else cpu.microarchitecture,
+            system=system.distribution or f"{system.name} {system.kernel}",
+        )
+
+    def __str__(self) -> str:
+        tool = f"{TOOL} {self.tool}" if self.tool else TOOL
+        return f"{tool}, {self.python}, {self.processor}, {self.system}"
+
+    def to_json(self) -> JSON:
+        return {
+            "environment": self.environment,
+            "tool": self.tool,
+            "python": self.python,
+            "processor": self.processor,
+            "system": self.system,
+        }
+
+    @classmethod
+    def from_json(cls, reader: Reader) -> RanIn:
+        """Return what was recorded.
+
+        :raises DataError: if the record is not one of :meth:`to_json`.
+        """
+        return cls(
+            environment=reader.choice("environment", get_args(How)),
+            tool=reader.optional_text("tool"),
+            python=reader.text("python"),
+            processor=reader.text("processor"),
+            system=reader.text("system"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,11 +229,13 @@ class Report:
     :ivar verdicts: in the order of the record; unexpected outputs last.
     :ivar differences: between the recorded and the present environment, most likely cause first.
     :ivar explanation: the most likely cause of what differs, in sentences; none where nothing does.
+    :ivar ran_in: the environment in which the replay ran; none where that is not known.
     """
 
     verdicts: tuple[Verdict, ...]
     differences: tuple[Difference, ...] = ()
     explanation: str | None = None
+    ran_in: RanIn | None = None
 
     @property
     def agrees(self) -> bool:
@@ -129,7 +261,26 @@ class Report:
             "outputs": [verdict.to_json() for verdict in self.verdicts],
             "differences": [difference.to_json() for difference in self.differences],
             "explanation": self.explanation,
+            "ran_in": self.ran_in.to_json() if self.ran_in else None,
         }
+
+    @classmethod
+    def from_json(cls, value: JSON) -> Report:
+        """Return the report that was recorded as ``value``, such as that of a replay in another process.
+
+        :raises DataError: naming the place, if ``value`` is not one of :meth:`to_json`, or contradicts itself.
+        """
+        reader = Reader.of(value, "report")
+        reader.format(FORMAT)
+        found = cls(
+            verdicts=tuple(map(Verdict.from_json, reader.readers("outputs"))),
+            differences=tuple(map(Difference.from_json, reader.readers("differences"))),
+            explanation=reader.optional_text("explanation"),
+            ran_in=RanIn.from_json(reader.reader("ran_in")) if _given(reader, "ran_in") else None,
+        )
+        if found.agrees != _flag(reader, "agrees"):
+            raise DataError(f"report.agrees is {not found.agrees}, which its outputs do not give")
+        return found
 
 
 def overall(verdicts: Sequence[Verdict]) -> str:
