@@ -2,19 +2,41 @@
 
 ``pack`` runs the workflow from here. What was not declared is not here, so a missing declaration fails on the
 author's machine. Inputs are linked, not copied; their one copy is made into the zip.
+
+A document is carried as its author wrote it, comments and all, except for the places of files: where it names a file of
+this machine, or includes one, the copy has that file's place in the bundle. So the copy can be run from the unpacked
+bundle, and tells nobody where the author keeps things. Addresses such as ``https://`` stay.
 """
 
 from __future__ import annotations
 
+import codecs
+import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fasthep_archive.bundle import layout
 from fasthep_archive.digest import canonical
-from fasthep_archive.errors import writing
+from fasthep_archive.errors import DataError, writing
+from fasthep_archive.workflow.addresses import is_remote
 from fasthep_archive.workflow.model import Workflow, resolved
+from fasthep_archive.workflow.reading import read
+from fasthep_archive.workflow.values import DocumentPath, Place, Value, written
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Original:
+    """A document before it was copied.
+
+    :ivar file: the author's file, as messages call it. :ivar member: the copy.
+    :ivar text: what it says, with blanks for what the copy has otherwise.
+    """
+
+    file: str
+    member: str
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,12 +44,14 @@ class Staged:
     """A staged tree.
 
     :ivar main: bundle name of the document as its author wrote it. :ivar documents: it and what it includes.
+    :ivar originals: the author's files of these, in the same order.
     :ivar inputs: bundle name of each input file, by the name that the document uses.
     """
 
     root: Path
     main: str
     documents: tuple[str, ...]
+    originals: tuple[Original, ...]
     inputs: Mapping[str, str]
 
     @property
@@ -51,13 +75,109 @@ def stage(workflow: Workflow, located: Mapping[str, Path], root: Path) -> Staged
         target.parent.mkdir(parents=True, exist_ok=True)
         if not target.exists():
             target.symlink_to(located[name].resolve())
-    documents = _document_names(workflow.document.files)
-    for path, member in documents.items():
-        _write(root / member, path.read_bytes())
     relative = {name: f"../{member.removeprefix(layout.PAYLOAD)}" for name, member in inputs.items()}
+    originals = tuple(_copied(workflow, relative, root))
     _write(root / layout.RESOLVED, (canonical(resolved(workflow, relative)) + "\n").encode())
-    names = tuple(documents.values())
-    return Staged(root=root, main=names[0], documents=names, inputs=inputs)
+    main, *others = dict.fromkeys(original.member for original in originals)
+    names = (main, *sorted(others))
+    return Staged(root=root, main=main, documents=names, originals=originals, inputs=inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    """A place where a document names a file: how the author calls it, and how the copy has to."""
+
+    place: Place
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Text that the copy has instead of the author's, from ``start`` to before ``end``."""
+
+    start: int
+    end: int
+    text: str
+
+
+def _copied(workflow: Workflow, relative: Mapping[str, str], root: Path) -> Iterator[Original]:
+    """Write the copies of the documents, and yield the originals.
+
+    :param relative: where a document has each input file, by the name that the author wrote.
+    """
+    document = workflow.document
+    members = _document_names(document.files)
+    named = _named_files(workflow, relative)
+    for path in document.files:
+        file, member = str(path), members[path.resolve()]
+        value, text = read(path, file)
+        if document.texts.get(file, text) != text:
+            raise DataError(f"{file} changed while it was packed", hint="pack again when nothing writes to it")
+        mentions = [*named.get(file, ()), *_includes(value, path, members)]
+        changes = [_Change(*_extent(each.place, each.old, text), each.new) for each in mentions]
+        mark = codecs.BOM_UTF8 if path.read_bytes().startswith(codecs.BOM_UTF8) else b""
+        _write(root / member, mark + _changed(text, changes).encode())
+        blanks = [_Change(each.start, each.end, " " * (each.end - each.start)) for each in changes]
+        yield Original(file=file, member=member, text=_changed(text, blanks))
+
+
+def _named_files(workflow: Workflow, relative: Mapping[str, str]) -> Mapping[str, Sequence[_Mention]]:
+    """Return where each document names input files of this machine."""
+    document = workflow.document
+    names: list[tuple[DocumentPath, str]] = [
+        ((*dataset.path, "files", number), file)
+        for dataset in workflow.datasets
+        for number, file in enumerate(dataset.files)
+    ]
+    names += [((*item.path, "file"), item.file) for item in workflow.archive.inputs]
+    found: dict[str, list[_Mention]] = {}
+    for path, name in names:
+        place = document.places.get(written(path, document.moved))
+        if place and name in relative and not is_remote(name):
+            found.setdefault(place.where.file, []).append(_Mention(place, name, relative[name]))
+    return found
+
+
+def _includes(value: Value, path: Path, members: Mapping[Path, str]) -> Iterator[_Mention]:
+    """Yield where the document ``value`` in the file ``path`` names another that lies elsewhere in the bundle."""
+    top = value.content if isinstance(value.content, Mapping) else {}
+    include = top.get("include")
+    entries = include.content if include and not isinstance(include.content, str) else [include]
+    for entry in entries if isinstance(entries, Sequence) else ():
+        if isinstance(entry, Value) and isinstance(entry.content, str):
+            target = members[(path.parent / entry.content).resolve()]
+            new = posixpath.relpath(target, posixpath.dirname(members[path.resolve()]))
+            if posixpath.normpath(entry.content) != new:
+                yield _Mention(entry.place, entry.content, new)
+
+
+_QUOTED = {"'": re.compile(r"(?:[^']|'')*"), '"': re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)}
+"""What stands between the quotes of a text in YAML 1.2 (sections 7.3.1 and 7.3.2)."""
+
+
+def _extent(place: Place, value: str, text: str) -> tuple[int, int]:
+    """Return where the scalar ``value`` at ``place`` starts and ends in the file's ``text``, without its quotes.
+
+    Text without quotes may be folded over several lines; its visible characters are all there.
+    """
+    if place.quote:
+        match = _QUOTED[place.quote].match(text, place.index)
+        return place.index, match.end() if match else place.index
+    left, end = sum(not character.isspace() for character in value), place.index
+    while left:
+        left -= not text[end].isspace()
+        end += 1
+    return place.index, end
+
+
+def _changed(text: str, changes: Iterable[_Change]) -> str:
+    """Return ``text`` with ``changes``; what an alias repeats is written, and changed, once."""
+    parts, last = [], 0
+    for change in sorted(set(changes), key=lambda change: change.start):
+        parts += [text[last : change.start], change.text]
+        last = change.end
+    return "".join([*parts, text[last:]])
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,0 +1,5 @@
+"""Fetches a tagger's weights."""
+
+from huggingface_hub import login
+
+login("PLANTED")

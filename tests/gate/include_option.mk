@@ -1,0 +1,1 @@
+CXXFLAGS = -O2 -IPLANTED/include

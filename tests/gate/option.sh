@@ -1,0 +1,1 @@
+rucio --account reader --auth-token PLANTED list-dids

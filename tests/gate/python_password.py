@@ -1,0 +1,2 @@
+def connect(password: str = "PLANTED") -> None:
+    """Connect."""

@@ -1,0 +1,1 @@
+curl -d '{"text": "done"}' https://mattermost.web.cern.ch/hooks/PLANTED
