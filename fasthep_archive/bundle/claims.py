@@ -1,6 +1,6 @@
 """What ``bundle.json`` and ``ro-crate-metadata.json`` claim, held against each other and against the manifest.
 
-Part of the program in every bundle (see :mod:`fasthep_archive.bundle.verifier`): standard library, Python 3.8.
+Part of the program in every bundle (see :mod:`fasthep_archive.bundle.command`): standard library, Python 3.8.
 """
 
 from __future__ import annotations
@@ -64,6 +64,17 @@ _SHAPE: Mapping[str, Any] = {  # a type; a pattern for a string; [shape of each 
     },
     "identity": SHA256,
 }
+
+
+def workflow_digest(document: object) -> str:
+    """Return the digest of a resolved workflow document: what is computed, and how strictly it is judged.
+
+    What else stands below ``archive`` is left out: titles, authors and addresses make no other analysis of it.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("archive"), dict):
+        return json_digest(document)
+    judged = {key: value for key, value in document["archive"].items() if key == "verify"}
+    return json_digest({**document, "archive": judged})
 
 
 def summary_faults(summary: object) -> Iterator[str]:

@@ -8,7 +8,7 @@ A bundle is a ZIP file (PKWARE APPNOTE 6.3) whose every byte is determined by it
 * ZIP64 (version 4.5) only where a size, an offset or the number of members does not fit otherwise.
 
 Below 2 GiB these are the bytes that CPython's ``zipfile`` writes for the same members.
-Part of the program in every bundle (see :mod:`fasthep_archive.bundle.verifier`): standard library, Python 3.8.
+Part of the program in every bundle (see :mod:`fasthep_archive.bundle.command`): standard library, Python 3.8.
 """
 
 from __future__ import annotations

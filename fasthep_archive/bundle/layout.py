@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from pathlib import Path
 
-from fasthep_archive.bundle import claims, form, manifest, verifier
+from fasthep_archive.bundle import claims, form, manifest, rebuild, verifier
 from fasthep_archive.errors import UsageError
 
 SUFFIX = ".crate.zip"
@@ -30,10 +30,12 @@ RESOLVED = claims.RESOLVED
 GRAPH = "data/workflow/graph.svg"
 CODE = claims.CODE
 ENVIRONMENT = "data/environment/"
-SNAPSHOT = "data/environment/environment.json"
+SNAPSHOT = rebuild.SNAPSHOT
 HARDWARE = "data/environment/hardware.json"
 ENGINE = "data/environment/engine.json"
-LOCK = "data/environment/pylock.toml"
+LOCK = rebuild.LOCK
+REQUIREMENTS = rebuild.REQUIREMENTS
+WHEELS = rebuild.WHEELS
 INPUTS = claims.INPUTS
 OUTPUTS = claims.OUTPUTS
 RECORD = "data/record/"

@@ -2,7 +2,7 @@
 
 Manifests are in the format of ``sha256sum``, sorted by name. No name needs the percent-encoding of RFC 8493, 2.1.3:
 names with line breaks or percent signs are not names of members.
-Part of the program in every bundle (see :mod:`fasthep_archive.bundle.verifier`): standard library, Python 3.8.
+Part of the program in every bundle (see :mod:`fasthep_archive.bundle.command`): standard library, Python 3.8.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The program in every bundle: :mod:`~fasthep_archive.bundle.verifier` and what it imports, in one file.
+"""The program in every bundle: :mod:`~fasthep_archive.bundle.command` and what it imports, in one file.
 
 Verbatim but for the imports, which stand together at the top, those of our own modules left out: in one file there is
 one namespace. The modules keep their names apart for that (a test says so).
@@ -15,11 +15,13 @@ from pathlib import Path
 
 from fasthep_archive.digest import of_bytes
 
-MODULES = ("form", "strictjson", "manifest", "claims", "source", "verifier")
+_VERIFY = ("form", "strictjson", "manifest", "claims", "source", "verifier")
+_REPLAY = ("interpreters", "installation", "rebuild", "command")
+MODULES = (*_VERIFY, *_REPLAY)
 """In the order of their imports."""
 
 _HEAD = '''#!/usr/bin/env python3
-"""Verifies the bundle that it is in, with Python 3.8 or newer and nothing else: ``python3 NAME.crate.zip``."""
+"""Verifies and replays the bundle that it is in, with Python 3.8 or newer: ``python3 NAME.crate.zip --help``."""
 
 from __future__ import annotations
 

@@ -5,17 +5,15 @@ What a bundle says of itself is verified when it is opened; each file, when it i
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import Any, Self, cast
 
 from fasthep_archive.bundle import form, layout, source, verifier
+from fasthep_archive.bundle.claims import local_path
 from fasthep_archive.bundle.identity import Summary, read_summary
 from fasthep_archive.bundle.strictjson import strict_json
 from fasthep_archive.context import NoProgress, Progress
@@ -103,6 +101,25 @@ class Bundle:
         self._package.close()
 
     @property
+    def package(self) -> source.Zip | source.Tree:
+        """Return the container, for what reads members by itself."""
+        return self._package
+
+    @property
+    def main(self) -> str:
+        """Return the name of the workflow document that was packed.
+
+        :raises BundleError: if the crate names none that is there.
+        """
+        graph = cast("Mapping[str, Any]", self.json(layout.CRATE))["@graph"]
+        entities = {entity["@id"]: entity for entity in graph}
+        named = entities["./"].get("mainEntity")
+        path = local_path(str(named["@id"]))[0] if isinstance(named, Mapping) else None
+        if path is None or path not in self._package.members:
+            raise damaged(self.path, [form.Problem(layout.CRATE, "names no workflow document as its main entity")])
+        return path
+
+    @property
     def referenced(self) -> tuple[str, ...]:
         """Return the names of the files that belong to the bundle without being in it."""
         return self.verification.referenced
@@ -169,33 +186,15 @@ class Bundle:
         return tuple(self._extract(member, directory, shown) for member in members)
 
     def _extract(self, member: form.Member, directory: Path, progress: Progress) -> Path:
-        target = directory / member.name
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         try:
-            _make_parents(directory, member.name)
-            with os.fdopen(os.open(target, flags, 0o644), "wb") as file:
-                try:
-                    self._copy(member, file, progress)
-                except BaseException:
-                    with suppress(OSError):
-                        target.unlink()
-                    raise
+            return source.extract(
+                self._package, member.name, directory, self._digests.get(member.name), progress.advance
+            )
+        except form.Damage as damage:
+            raise damaged(self.path, [damage.problem]) from damage
         except OSError as error:
+            target = directory / member.name
             raise UsageError(f"{target} can't be written: {error.strerror or error}") from error
-        return target
-
-    def _copy(self, member: form.Member, file: BinaryIO, progress: Progress) -> None:
-        def read_into(view: memoryview, start: int) -> None:
-            try:
-                self._package.read_into(member, view, start)
-            except OSError as error:
-                raise damaged(self.path, [form.Problem(member.name, f"can't be read: {error}")]) from error
-
-        def sink(view: memoryview) -> None:
-            file.write(view)
-            progress.advance(len(view))
-
-        self._check(member.name, source.measure(read_into, member.size, sink)[1])
 
     def _check(self, name: str, sha256: str) -> None:
         stated = self._digests.get(name, sha256)
@@ -222,15 +221,3 @@ class _Outputs:
 
     def read(self, name: str) -> bytes:
         return self._bundle.read(layout.output(name))
-
-
-def _make_parents(directory: Path, name: str) -> None:
-    """Make the directories that ``name`` needs below ``directory``; refuse to go through a symbolic link."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory
-    for part in name.split("/")[:-1]:
-        path /= part
-        with suppress(FileExistsError):
-            path.mkdir()
-        if not stat.S_ISDIR(path.lstat().st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, f"{path} is not a directory")

@@ -2,11 +2,12 @@
 
 Nothing that a container says is believed: a zip's headers are written anew from its members' names, sizes and
 checksums, and compared byte for byte; a directory's symbolic links are never followed.
-Part of the program in every bundle (see :mod:`fasthep_archive.bundle.verifier`): standard library, Python 3.8.
+Part of the program in every bundle (see :mod:`fasthep_archive.bundle.command`): standard library, Python 3.8.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -16,8 +17,9 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
+from typing import IO
 
 from fasthep_archive.bundle.form import (
     CENTRAL,
@@ -317,6 +319,65 @@ def content(package: Zip | Tree, name: str, limit: int) -> bytes:
     except OSError as error:
         raise Damage(name, f"can't be read: {error}") from error
     return bytes(buffer)
+
+
+def extract(
+    package: Zip | Tree, name: str, directory: Path, sha256: str | None, progress: Callable[[int], object]
+) -> Path:
+    """Write a member to the file of the same name below ``directory``, and return the file.
+
+    What is there already is not replaced, and no symbolic link is followed. A file that turns out to be damaged is
+    removed again.
+
+    :param sha256: what the manifests state; none for the tag manifest itself.
+    :raises Damage: if there is no such member, it can't be read, or has another SHA-256.
+    :raises OSError: if a file is in the way or can't be written.
+    """
+    if name not in package.members:
+        raise Damage(name, "is missing")
+    target = directory / name
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    _make_parents(directory, name)
+    with os.fdopen(os.open(target, flags, 0o644), "wb") as file:
+        try:
+            _copy(package, package.members[name], file, sha256, progress)
+        except BaseException:
+            with suppress(OSError):
+                target.unlink()
+            raise
+    return target
+
+
+def _copy(
+    package: Zip | Tree, member: Member, file: IO[bytes], sha256: str | None, progress: Callable[[int], object]
+) -> None:
+    """Write a member's content, which has to have this SHA-256, to ``file``."""
+
+    def read_into(view: memoryview, start: int) -> None:
+        try:
+            package.read_into(member, view, start)
+        except OSError as error:
+            raise Damage(member.name, f"can't be read: {error}") from error
+
+    def sink(view: memoryview) -> None:
+        file.write(view)
+        progress(len(view))
+
+    found = measure(read_into, member.size, sink)[1]
+    if sha256 is not None and found != sha256:
+        raise Damage(member.name, f"has the SHA-256 {found}, and the manifest says {sha256}")
+
+
+def _make_parents(directory: Path, name: str) -> None:
+    """Make the directories that ``name`` needs below ``directory``; refuse to go through a symbolic link."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory
+    for part in name.split("/")[:-1]:
+        path /= part
+        with suppress(FileExistsError):
+            path.mkdir()
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, f"{path} is not a directory")
 
 
 def _discard(_view: memoryview) -> None:

@@ -1,6 +1,6 @@
 """JSON that can be read in one way only, and the one text that stands for a value.
 
-Part of the program in every bundle (see :mod:`fasthep_archive.bundle.verifier`): standard library, Python 3.8.
+Part of the program in every bundle (see :mod:`fasthep_archive.bundle.command`): standard library, Python 3.8.
 """
 
 from __future__ import annotations

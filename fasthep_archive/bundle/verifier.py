@@ -1,25 +1,27 @@
-"""The verifier of bundles, and the program that every bundle carries: ``python3 NAME.crate.zip``.
+"""The verifier of bundles: holds every byte against what the bundle says of itself.
 
-It changes nothing, fetches nothing and runs nothing else of the bundle. It finds damage and mistakes, not malice: who
-can write a bundle can write another verifier into it. For trust, compare the bundle's SHA-256 or its identity with
-one that you know from elsewhere.
-
-Standard library alone, Python 3.8 or newer. ``__main__.py`` in a bundle is this module and those that it imports, in
-one file (:func:`fasthep_archive.bundle.program.program`).
+It changes nothing, fetches nothing and runs nothing of the bundle. It finds damage and mistakes, not malice: who can
+write a bundle can write another verifier into it. For trust, compare the bundle's SHA-256 or its identity with one
+that you know from elsewhere.
+Part of the program in every bundle (see :mod:`fasthep_archive.bundle.command`): standard library, Python 3.8.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from fasthep_archive.bundle.claims import RESOLVED, SUMMARY, crate_faults, file_faults, summary_faults
-from fasthep_archive.bundle.form import CRATE, LIMITS, Damage, Limits, Member, Problem, counted, printable
+from fasthep_archive.bundle.claims import (
+    RESOLVED,
+    SUMMARY,
+    crate_faults,
+    file_faults,
+    summary_faults,
+    workflow_digest,
+)
+from fasthep_archive.bundle.form import CRATE, LIMITS, Damage, Limits, Member, Problem, counted
 from fasthep_archive.bundle.manifest import (
     BAG_INFO,
     DECLARATION,
@@ -36,7 +38,7 @@ from fasthep_archive.bundle.manifest import (
     parse_manifest,
 )
 from fasthep_archive.bundle.source import Tree, Zip, content, measure_all, opened
-from fasthep_archive.bundle.strictjson import json_digest, strict_json
+from fasthep_archive.bundle.strictjson import strict_json
 
 PROGRAM = "__main__.py"
 DAMAGED = 4
@@ -178,8 +180,8 @@ def _summary(package: Zip | Tree, bag: Bag, limits: Limits, problems: list[Probl
     if bag.info and stated != identifier(summary["identity"]):
         problems.append(Problem(BAG_INFO, f"states the External-Identifier {stated}, which is another bundle's"))
     resolved = _parsed(package, RESOLVED, limits, problems)
-    if resolved is not None and json_digest(resolved) != summary["parts"]["workflow"]:
-        problems.append(Problem(RESOLVED, f"has the digest {json_digest(resolved)}, and {SUMMARY} has another one"))
+    if resolved is not None and workflow_digest(resolved) != summary["parts"]["workflow"]:
+        problems.append(Problem(RESOLVED, f"has the digest {workflow_digest(resolved)}, and {SUMMARY} has another one"))
     return dict(summary)
 
 
@@ -210,66 +212,6 @@ def _parsed(package: Zip | Tree, name: str, limits: Limits, problems: list[Probl
     return None
 
 
-def main(arguments: Sequence[str] | None = None, own: str | None = None) -> int:
-    """Run the command line and return the exit status: 0 sound, 4 damaged, 2 wrong arguments.
-
-    :param own: the bundle that this program is in or beside, if any.
-    """
-    parser = argparse.ArgumentParser(
-        description="Check every byte of a bundle of fasthep-archive. Changes, fetches and runs nothing.",
-        epilog="exit status: 0 sound, 4 damaged, 2 wrong arguments",
-    )
-    parser.add_argument("verb", nargs="?", choices=("verify", "info"), default="verify", help="default: verify")
-    parser.add_argument("bundle", nargs="?", default=own, help="default: the one that this program is in")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--quiet", action="store_true", help="print nothing; the exit status tells")
-    options = parser.parse_args(arguments)
-    if options.bundle is None:
-        parser.error("name a bundle")
-    watched = sys.stderr.isatty() and not options.quiet
-    progress: Callable[[int], object] = _Counter() if watched else _ignore
-    try:
-        found = verify(
-            options.bundle,
-            payload=options.verb == "verify",
-            progress=progress,
-            workers=min(os.cpu_count() or 1, 8),
-        )
-    except OSError as error:
-        parser.error(printable(str(error)))
-    if watched:
-        sys.stderr.write("\r\033[K")
-    if not options.quiet:
-        _tell(found, options.bundle, described=options.verb == "info", as_json=options.json)
-    return 0 if found.sound else DAMAGED
-
-
-class _Counter:
-    """Counts bytes on the terminal."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __call__(self, count: int) -> None:
-        before, self._count = self._count >> 26, self._count + count
-        if before != self._count >> 26:  # every 64 MiB
-            sys.stderr.write(f"\r{self._count / 1e9:.1f} GB read")
-            sys.stderr.flush()
-
-
-def _tell(found: Verification, bundle: str, *, described: bool, as_json: bool) -> None:
-    for problem in found.problems:
-        sys.stderr.write(f"{problem}\n")
-    if not found.sound:
-        sys.stderr.write(f"\nhint: {HINT}\n")
-    if as_json:
-        sys.stdout.write(json.dumps(result(found, bundle), indent=1) + "\n")
-    else:
-        lines = _description(found.summary) if described and found.summary else []
-        for line in [*lines, verdict(found, bundle, described=described)]:
-            sys.stdout.write(printable(line) + "\n")
-
-
 def result(found: Verification, bundle: str) -> dict[str, Any]:
     """Return what was found as a JSON value."""
     return {
@@ -292,17 +234,3 @@ def verdict(found: Verification, bundle: str, *, described: bool = False) -> str
     if described:
         return f"{held}{away}. The list is sound; the files below {PAYLOAD} were not read: 'verify' does"
     return f"{bundle}: sound, {held}{away}; identity {found.summary['identity']}"
-
-
-def _description(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a person wants to know first."""
-    yield summary["title"]
-    yield f"identity  {summary['identity']}"
-    tool = summary["tool"]
-    yield f"made by   {tool['name']} {tool['version']}, {summary['created']}; format {summary['format']}"
-    yield f"language  {summary['language']}, numeric profile {summary['profile']}"
-    for kind in ("inputs", "outputs"):
-        yield f"{kind}:" if summary[kind] else f"no {kind}"
-        for item in summary[kind]:
-            absent = "" if item["included"] else "  (not included)"
-            yield f"  {item['sha256'][:16]}  {item['size']:>12}  {item['name']}{absent}"
