@@ -177,6 +177,57 @@ def start_table(space: Path, count: int) -> list[str]:
     return lines
 
 
+def environment_table(space: Path, count: int) -> list[str]:
+    """Measure locking this environment, carrying its wheels, and building it again from a bundle."""
+    kept, fresh = space / "kept", space / "fresh"
+    with_uv = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    bare = os.pathsep.join(place for place in os.environ["PATH"].split(os.pathsep) if not (Path(place) / "uv").exists())
+    # uv is asked where pip has no index of its own, see docs/explanation/environment.md
+    alone = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": ""}
+
+    def locked(cache: Path, *options: str, **variables: str) -> Cost:
+        directory = Path(tempfile.mkdtemp(dir=space))
+        command = [sys.executable, BENCH / "environment.py", cache, directory, *options]
+        return spent(command, {**alone, **variables})
+
+    def cold(*options: str, **variables: str) -> Cost:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        shutil.copytree(kept / "trees", fresh / "trees")  # the wheel of this tool, which releases need not make
+        return locked(fresh, *options, **variables)
+
+    locked(kept, **with_uv)
+    subprocess.run(["fasthep-archive", "init", space / "dimuon"], check=True, capture_output=True)
+    bundle = space / "fat.crate.zip"
+    packing = ["fasthep-archive", "pack", space / "dimuon" / "workflow.yaml", "--fat", "-q", "-o", bundle]
+    subprocess.run(packing, env={**os.environ, "FASTHEP_ARCHIVE_CACHE": str(kept)}, check=True)
+
+    def replayed(cache: Path) -> Cost:
+        known = {"FASTHEP_ARCHIVE_CACHE": str(cache)}
+        return spent([sys.executable, bundle, "replay", "--yes", "-q", "-o", space / "again"], known)
+
+    def anew() -> Cost:
+        shutil.rmtree(space / "rebuilt", ignore_errors=True)
+        return replayed(space / "rebuilt")
+
+    found = rounds(
+        {
+            "lock, nothing remembered, pip-tools": lambda: cold(PATH=bare),
+            "lock, nothing remembered, uv": lambda: cold(**with_uv),
+            "lock, answers remembered": lambda: locked(kept, **with_uv),
+            "lock without an index": lambda: cold("--no-index"),
+            "lock and carry all wheels, answers and pip's downloads remembered": lambda: locked(kept, "--fat", **with_uv),
+            "lock and carry all wheels, without an index: made from installed files": lambda: cold("--fat", "--no-index"),
+            "`python3 BUNDLE replay`, environment built from the fat bundle": anew,
+            "`python3 BUNDLE replay`, environment there already": lambda: replayed(space / "rebuilt"),
+        },
+        count,
+    )
+    lines = ["| | wall s | CPU s |", "|---|---|---|"]
+    lines += [f"| {name} | {cost.wall:.1f} | {cost.cpu:.1f} |" for name, cost in found.items()]
+    return lines
+
+
 def main() -> None:
     """Measure, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -191,6 +242,7 @@ def main() -> None:
             "EVENTS": events_table(space, options.events, options.rounds, options.fasthep),
             "PACKING": packing_table(space, options.rounds),
             "START": start_table(space, options.rounds),
+            "ENVIRONMENT": environment_table(space, options.rounds),
         }
     page = (BENCH / "benchmarks.md.in").read_text()
     for name, lines in tables.items():

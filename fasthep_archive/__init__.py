@@ -20,10 +20,22 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "check", "init", "open_bundle", "open_run", "pack", "replay", "run", "verify"]
+__all__ = [
+    "__version__",
+    "check",
+    "diff",
+    "hydrate",
+    "init",
+    "open_bundle",
+    "open_run",
+    "pack",
+    "replay",
+    "run",
+    "verify",
+]
 
 if TYPE_CHECKING:
-    from fasthep_archive.archive import check, init, open_bundle, open_run, pack, replay, run, verify
+    from fasthep_archive.archive import check, diff, hydrate, init, open_bundle, open_run, pack, replay, run, verify
 
 
 def __getattr__(name: str) -> object:

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from fasthep_archive import __version__
@@ -54,7 +55,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fasthep-archive {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_add_init, _add_check, _add_run, _add_pack, _add_inspect, _add_verify, _add_replay):
+    for add in (
+        _add_init,
+        _add_check,
+        _add_run,
+        _add_pack,
+        _add_inspect,
+        _add_verify,
+        _add_replay,
+        _add_diff,
+        _add_hydrate,
+    ):
         add(verbs)
     return parser
 
@@ -97,6 +108,31 @@ def _add_pack(verbs: _Verbs) -> None:
     )
     _workflow_options(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="the bundle (default: NAME.crate.zip)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        "--thin", dest="form", action="store_const", const="thin", help="refer to inputs, wheels and large outputs"
+    )
+    form.add_argument(
+        "--fat", dest="form", action="store_const", const="fat", help="include everything: replays without a network"
+    )
+    parser.set_defaults(form="default")
+    parser.add_argument(
+        "--data",
+        choices=("auto", "embed", "reference"),
+        default="auto",
+        help="include inputs, or refer to them (auto: include up to 50 MB in all)",
+    )
+    parser.add_argument(
+        "--platform",
+        metavar="TAG",
+        action="append",
+        default=[],
+        help="with --fat: carry the wheels of this platform too, such as win_amd64; repeatable",
+    )
+    parser.add_argument("--no-index", action="store_true", help="ask no package index for hashes and wheels")
+    parser.add_argument(
+        "--allow", metavar="ID", action="append", default=[], help="let through what packing refused under this id"
+    )
     _run_options(parser, "path, size and identity of the bundle")
 
 
@@ -120,7 +156,38 @@ def _add_replay(verbs: _Verbs) -> None:
         "-o", "--output", metavar="DIR", default="replay", help="where the new outputs go (default: %(default)s)"
     )
     parser.add_argument("--yes", action="store_true", help="you trust this bundle: don't ask before it runs")
+    parser.add_argument(
+        "--env",
+        choices=("auto", "current", "locked"),
+        default="auto",
+        help="run in this environment, in the locked one rebuilt, or in this one if it equals the lock (default: auto)",
+    )
+    parser.add_argument("--python", metavar="PATH", help="the interpreter to rebuild the environment with")
+    parser.add_argument(
+        "--only", metavar="STAGE", action="append", default=[], help="replay this stage's product only; repeatable"
+    )
+    parser.add_argument("--data", metavar="DIR", help="a folder with the inputs that the bundle does not include")
+    parser.add_argument("--fetch", action="store_true", help="fetch inputs that are not included from their addresses")
     _run_options(parser, "the verdicts")
+
+
+def _add_diff(verbs: _Verbs) -> None:
+    parser = _verb(verbs, "diff", _diff, "show what differs between two bundles, most likely cause first")
+    parser.add_argument("before", metavar="A", help="a bundle, or the directory that it was unpacked to")
+    parser.add_argument("after", metavar="B", help="another one")
+    parser.add_argument("--json", action="store_true", help="print the differences as JSON")
+
+
+def _add_hydrate(verbs: _Verbs) -> None:
+    text = "write a bundle that includes the inputs and wheels which this one refers to, every digest verified"
+    parser = _verb(verbs, "hydrate", _hydrate, text)
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle, or the directory that it was unpacked to")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the new bundle (default: NAME.fat.crate.zip)")
+    parser.add_argument("--wheels", metavar="DIR", help="a folder to take wheels from, before an index is asked")
+    parser.add_argument("--data", metavar="DIR", help="a folder to take inputs from, before their addresses")
+    parser.add_argument("--no-index", action="store_true", help="ask no package index")
+    parser.add_argument("--json", action="store_true", help="print path, size and identity of the bundle as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
 
 
 def _workflow_options(parser: argparse.ArgumentParser) -> None:
@@ -200,6 +267,11 @@ def _pack(options: argparse.Namespace) -> int:
         packed = archive.pack(
             options.workflow,
             options.output,
+            form=options.form,
+            data=options.data,
+            platforms=options.platform,
+            index=not options.no_index,
+            allow=options.allow,
             workers=options.workers,
             chunk=options.chunk,
             language=options.language,
@@ -208,14 +280,22 @@ def _pack(options: argparse.Namespace) -> int:
     finally:
         progress.close()
     if options.json:
-        _print_json({"bundle": str(packed.path), "size": packed.size, "identity": packed.identity})
+        _print_json(
+            {
+                "bundle": str(packed.path),
+                "size": packed.size,
+                "identity": packed.identity,
+                "notes": list(packed.notes),
+            }
+        )
     elif not options.quiet:
+        for note in packed.notes:
+            _tell(f"note: {note}")
         for advice in readiness(packed.record.workflow.archive.metadata):
             _tell(f"before you publish: {advice}")
         _tell(f"{packed.path}: {len(packed.record.outputs)} outputs, {size(packed.size)}")
         _tell(f"identity {packed.identity}")
-        if packed.sidecar is not None:
-            _tell(f"too large for Python to run: publish {packed.sidecar}, its verifier, with it")
+        _tell_sidecar(packed.sidecar)
     return 0
 
 
@@ -261,6 +341,11 @@ def _replay(options: argparse.Namespace) -> int:
             options.bundle,
             options.output,
             consent=lambda bundle: options.yes or _agreed(bundle),
+            only=options.only,
+            env=options.env,
+            python=options.python,
+            data=options.data,
+            fetch=options.fetch,
             workers=options.workers,
             chunk=options.chunk,
             progress=progress,
@@ -272,6 +357,55 @@ def _replay(options: argparse.Namespace) -> int:
     else:
         print(terminal.verdicts(replayed.report, _screen(sys.stdout)))
     return replayed.report.exit_status
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from fasthep_archive import archive
+    from fasthep_archive.report import diff
+
+    found = archive.diff(options.before, options.after)
+    if options.json:
+        _print_json(found.to_json())
+    else:
+        print(diff.diff(found, _screen(sys.stdout)))
+    return found.exit_status
+
+
+def _hydrate(options: argparse.Namespace) -> int:
+    from fasthep_archive import archive
+    from fasthep_archive.report.terminal import size
+
+    progress = _progress(options)
+    try:
+        hydrated = archive.hydrate(
+            options.bundle,
+            options.output,
+            wheels=options.wheels,
+            data=options.data,
+            index=not options.no_index,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if options.json:
+        _print_json(
+            {
+                "bundle": str(hydrated.path),
+                "size": hydrated.size,
+                "identity": hydrated.identity,
+                "gained": list(hydrated.gained),
+            }
+        )
+    elif not options.quiet:
+        _tell(f"{hydrated.path}: {len(hydrated.gained)} files added, {size(hydrated.size)}")
+        _tell(f"identity {hydrated.identity}, as before")
+        _tell_sidecar(hydrated.sidecar)
+    return 0
+
+
+def _tell_sidecar(sidecar: Path | None) -> None:
+    if sidecar is not None:
+        _tell(f"too large for Python to run: publish {sidecar}, its verifier, with it")
 
 
 def _agreed(bundle: Bundle) -> bool:

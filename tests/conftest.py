@@ -61,7 +61,7 @@ def example(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def example_bundle(command: Command, example: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the bundle of the example, packed by one worker at a fixed time."""
+    """Return the bundle of the example, packed by one worker at a fixed time; no package index was asked."""
     path = tmp_path_factory.mktemp("bundle") / "dimuon.crate.zip"
-    command("pack", "workflow.yaml", "-o", path, "-j", "1", "-q", cwd=example, SOURCE_DATE_EPOCH=EPOCH)
+    command("pack", "workflow.yaml", "-o", path, "-j", "1", "-q", "--no-index", cwd=example, SOURCE_DATE_EPOCH=EPOCH)
     return path

@@ -170,7 +170,7 @@ def session(example: Path, kernel_cache: Path, tmp_path_factory: pytest.TempPath
     space = tmp_path_factory.mktemp("session")
     workflow = example / "workflow.yaml"
     ran = fasthep_archive.run(workflow, space / "out", workers=1, reuse=False, cache=kernel_cache)
-    packed = fasthep_archive.pack(workflow, space / "dimuon.crate.zip", workers=1, cache=kernel_cache)
+    packed = fasthep_archive.pack(workflow, space / "dimuon.crate.zip", index=False, workers=1, cache=kernel_cache)
     replayed = fasthep_archive.replay(
         packed.path, space / "again", consent=lambda _: True, workers=1, cache=kernel_cache
     )
@@ -231,7 +231,7 @@ def test_pack_leaves_one_file_named_after_the_workflow(
     example: Path, kernel_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    packed = fasthep_archive.pack(example / "workflow.yaml", workers=1, cache=kernel_cache)
+    packed = fasthep_archive.pack(example / "workflow.yaml", index=False, workers=1, cache=kernel_cache)
     assert left(tmp_path) == {"dimuon.crate.zip"}
     assert packed.size == (tmp_path / "dimuon.crate.zip").stat().st_size
     umask = os.umask(0)

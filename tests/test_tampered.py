@@ -218,7 +218,7 @@ def test_a_failing_stage_is_named_with_partition_and_file(
 
 def test_a_failing_workflow_leaves_no_bundle(failing: Path, kernel_cache: Path, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="stage WholeMass failed"):
-        fasthep_archive.pack(failing, tmp_path / "x.crate.zip", workers=1, cache=kernel_cache)
+        fasthep_archive.pack(failing, tmp_path / "x.crate.zip", index=False, workers=1, cache=kernel_cache)
     assert {path.name for path in tmp_path.iterdir()} == {failing.name}
 
 
@@ -226,7 +226,7 @@ def test_a_replay_that_fails_exits_with_3(example: Path, kernel_cache: Path, tmp
     """A file with the digest that it should have, of which ROOT can't read a basket."""
     workflow, name = tmp_path / "jets.yaml", layout.INPUTS + "dy.root"
     workflow.write_text(COUNTING % (example / "data" / "dy.root"))
-    packed = fasthep_archive.pack(workflow, tmp_path / "jets.crate.zip", workers=1, cache=kernel_cache)
+    packed = fasthep_archive.pack(workflow, tmp_path / "jets.crate.zip", index=False, workers=1, cache=kernel_cache)
     raw = bytearray((example / "data" / "dy.root").read_bytes())
     with uproot.open(example / "data" / "dy.root") as file:
         basket = int(file["events"]["NJet"].member("fBasketSeek")[0])

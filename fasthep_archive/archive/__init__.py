@@ -10,6 +10,8 @@ values. It prints nothing. The rooms are imported where they are used: only the 
 from __future__ import annotations
 
 from fasthep_archive.archive.checking import Checked, check
+from fasthep_archive.archive.comparing import diff
+from fasthep_archive.archive.hydrating import Hydrated, hydrate
 from fasthep_archive.archive.opening import open_bundle, open_run, verify
 from fasthep_archive.archive.packing import Packed, pack
 from fasthep_archive.archive.replaying import Replayed, replay
@@ -18,10 +20,13 @@ from fasthep_archive.archive.starting import init
 
 __all__ = [
     "Checked",
+    "Hydrated",
     "Packed",
     "Ran",
     "Replayed",
     "check",
+    "diff",
+    "hydrate",
     "init",
     "open_bundle",
     "open_run",

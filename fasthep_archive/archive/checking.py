@@ -35,7 +35,8 @@ def check(workflow: AnyPath, *, language: str | None = None, cache: AnyPath | No
 
     :raises WorkflowError: with every fault of the document and of the files that it names.
     """
-    return checked(document(workflow, language), surroundings(cache, None, NoProgress()), "none", None)
+    context = surroundings(cache, None, NoProgress())
+    return checked(document(workflow, language), context, "none", None, fetching=False)
 
 
 def document(path: AnyPath, language: str | None) -> Document:
@@ -52,8 +53,11 @@ def resolved(path: Path) -> Document:
     return replace(from_json(json.loads(path.read_bytes()), name=path.name), files=(path,))
 
 
-def checked(read: Document, context: Context, digests: Digests, chunk: int | None) -> Checked:
-    """Return workflow and plan; raise all faults of both."""
+def checked(read: Document, context: Context, digests: Digests, chunk: int | None, *, fetching: bool = True) -> Checked:
+    """Return workflow and plan; raise all faults of both.
+
+    :param fetching: whether remote inputs are fetched, where there is no copy of what their servers have.
+    """
     from fasthep_archive.execution.planner import CHUNK, Settings, make_plan
     from fasthep_archive.operations.reading import operations
     from fasthep_archive.workflow.model import build
@@ -68,6 +72,7 @@ def checked(read: Document, context: Context, digests: Digests, chunk: int | Non
         working_directory=Path.cwd(),
         digests="none" if faults else digests,
         workers=context.workers,
+        fetching=context.progress if fetching and not faults else None,
     )
     plan, more = make_plan(workflow, operations(workflow, version=__version__), settings)
     if faults or more:

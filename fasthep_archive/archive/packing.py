@@ -1,62 +1,144 @@
-"""``pack``: stage, run from the staged tree, seal."""
+"""``pack``: stage, lock, run from the staged tree, seal."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fasthep_archive.archive.checking import checked, document, resolved
+from fasthep_archive.archive.gating import Gate
 from fasthep_archive.archive.running import carry_out
-from fasthep_archive.archive.sealing import sealed
+from fasthep_archive.archive.sealing import Sealed, sealed
 from fasthep_archive.archive.surroundings import AnyPath, bundle_target, empty_store, surroundings, workspace
 from fasthep_archive.context import Progress
 from fasthep_archive.digest import Digest
 
 if TYPE_CHECKING:
+    from fasthep_archive.bundle.seal import Contents
     from fasthep_archive.execution.record import Record
+
+Form: TypeAlias = Literal["default", "thin", "fat"]
+"""``thin``: inputs, wheels and large outputs are referenced, not included; ``fat``: everything is included, for a
+replay without a network; ``default``: wheels are referenced, and inputs where they are large."""
+Data: TypeAlias = Literal["auto", "embed", "reference"]
+"""Whether inputs are included: as the form says, all, or none."""
+
+EMBEDDED = 50_000_000
+"""Bytes of inputs, all together, that are included unless asked otherwise: what HEPData takes."""
+LARGE = 10_000_000
+"""Bytes from which on a thin bundle refers to an output by its digest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Packed:
-    """A bundle that was written. ``sidecar`` is the verifier beside it where the bundle is too large to run itself."""
+    """A bundle that was written.
+
+    :ivar sidecar: the verifier beside it where the bundle is too large to run itself.
+    :ivar notes: what its author should know before publishing it.
+    """
 
     path: Path
     size: int
     identity: Digest
     record: Record
     sidecar: Path | None
+    notes: tuple[str, ...]
 
 
 def pack(
     workflow: AnyPath,
     bundle: AnyPath | None = None,
     *,
+    form: Form = "default",
+    data: Data = "auto",
+    platforms: Sequence[str] = (),
+    index: bool = True,
+    allow: Sequence[str] = (),
     workers: int | None = None,
     chunk: int | None = None,
     language: str | None = None,
     cache: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> Packed:
-    """Stage the workflow, run it from the staged tree on an empty store, and seal everything into one file.
+    """Stage the workflow, lock the environment, run from the staged tree on an empty store, and seal one file.
 
     :param bundle: where the file goes; by default it is named after the workflow, in the working directory.
+    :param platforms: platforms besides this one whose wheels a fat bundle carries, in pip's words.
+    :param index: whether a package index may be asked for hashes and wheels.
+    :param allow: ids of what the gate refused and the author lets through.
+    :raises WorkflowError: for faults of the document, and for secrets and paths that must not be published.
     """
     from fasthep_archive.bundle.layout import SUFFIX
+    from fasthep_archive.bundle.seal import Contents
     from fasthep_archive.bundle.staging import stage
+    from fasthep_archive.environment.prepare import prepare
+    from fasthep_archive.environment.snapshot import TOOL
 
     context = surroundings(cache, workers, progress)
     found = checked(document(workflow, language), context, "none", chunk)
     target = bundle_target(Path(bundle if bundle is not None else f"{found.workflow.name}{SUFFIX}"))
     with workspace(target.parent) as space:
         staged = stage(found.workflow, {file.name: file.path for file in found.plan.inputs}, space / "staged")
+        gate = Gate(found.workflow, context, allow)
+        gate.documents(staged)
+        prepared = prepare(
+            [TOOL],
+            space / "wheels",
+            fat=form == "fat",
+            platforms=platforms,
+            index=index,
+            cache=context.cache,
+            environ=os.environ,
+            progress=context.progress,
+        )
         again = checked(resolved(staged.resolved), context, "read", chunk)
         ran = carry_out(again, (), empty_store(space), space / "run", context)
-        written = sealed(staged, ran, target, context)
-        return Packed(
-            path=target,
-            size=target.stat().st_size,
-            identity=written.identity,
+        contents = Contents(
+            staged=staged,
             record=ran.record,
-            sidecar=written.sidecar,
+            directory=ran.directory,
+            lock=prepared.lock,
+            wheels=prepared.wheels,
+            left_out=_left_out(ran.record, form, data),
+            created=context.now,
         )
+        written = sealed(contents, target, examine=gate.members(prepared.lock), progress=context.progress)
+        return _packed(written, contents, [*prepared.notes, *gate.unused, *_homeless(contents)])
+
+
+def _left_out(record: Record, form: Form, data: Data) -> frozenset[str]:
+    """Return the members that the bundle refers to without including them."""
+    from fasthep_archive.bundle import layout
+
+    large = sum(item.size for item in record.inputs) > EMBEDDED
+    kept = {"embed": True, "reference": False, "auto": form == "fat" or (form == "default" and not large)}[data]
+    inputs = () if kept else (layout.input_member(item.name) for item in record.inputs)
+    outputs = (layout.output(item.name) for item in record.outputs if form == "thin" and item.size > LARGE)
+    return frozenset([*inputs, *outputs])
+
+
+def _packed(written: Sealed, contents: Contents, notes: Sequence[str]) -> Packed:
+    return Packed(
+        path=written.path,
+        size=written.size,
+        identity=written.identity,
+        record=contents.record,
+        sidecar=written.sidecar,
+        notes=tuple(notes),
+    )
+
+
+def _homeless(contents: Contents) -> Sequence[str]:
+    """Return a note where an input is neither included nor has an address."""
+    from fasthep_archive.bundle import layout
+
+    away = contents.left_out - contents.references.keys()
+    names = sorted(name.removeprefix(layout.INPUTS) for name in away if name.startswith(layout.INPUTS))
+    if not names:
+        return ()
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    what = "neither included nor found at an address; a reader must have the data"
+    return (f"{listed}: {what} (say where in archive.inputs, or pack with --data embed)",)

@@ -1,26 +1,51 @@
-"""``replay``: run a bundle again, and compare."""
+"""``replay``: run a bundle again, here or in the environment that it locks, and compare."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from fasthep_archive.archive.absent import provide
 from fasthep_archive.archive.checking import checked, resolved
 from fasthep_archive.archive.opening import open_bundle
 from fasthep_archive.archive.running import Ran, carry_out
 from fasthep_archive.archive.sealing import comparable
-from fasthep_archive.archive.surroundings import AnyPath, claimed, empty_store, surroundings, workspace
-from fasthep_archive.context import Context, Progress
-from fasthep_archive.errors import BundleError
+from fasthep_archive.archive.surroundings import (
+    AnyPath,
+    claimed,
+    code_version,
+    empty_store,
+    surroundings,
+    workspace,
+)
+from fasthep_archive.context import Context, NoProgress, Progress
+from fasthep_archive.errors import ArchiveError, BundleError, RebuildError
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.reader import Bundle
     from fasthep_archive.execution.record import Record
     from fasthep_archive.verification.verdict import Report
-    from fasthep_archive.workflow.document import Document
+
+Env: TypeAlias = Literal["auto", "current", "locked"]
+"""Where a replay runs: in this environment; in the one that the bundle locks, rebuilt; or in this one if its packages,
+its Python and its code are the locked ones, and in the rebuilt one otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wishes:
+    """What is asked of a replay, here or in another environment."""
+
+    only: tuple[str, ...]
+    workers: int | None
+    chunk: int | None
+    data: Path | None
+    fetch: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +62,11 @@ def replay(
     directory: AnyPath,
     *,
     consent: Callable[[Bundle], bool],
+    env: Env = "auto",
+    python: str | None = None,
+    data: AnyPath | None = None,
+    fetch: bool = False,
+    only: Sequence[str] = (),
     workers: int | None = None,
     chunk: int | None = None,
     cache: AnyPath | None = None,
@@ -45,49 +75,140 @@ def replay(
     """Run ``bundle`` again on an empty store and compare every output with the recorded one.
 
     :param consent: asked once the bundle has been verified and before anything of it runs.
+    :param env: where it runs. :param python: the interpreter to rebuild the environment on.
+    :param data: a folder with the inputs that the bundle does not include.
+    :param fetch: whether these may be fetched from their addresses.
+    :param only: stages whose products are replayed; all by default.
     :raises BundleError: if it is damaged, or consent is refused.
+    :raises RebuildError: if the environment that it locks can't be built here.
     :raises TaskError: if a stage fails.
     """
     context = surroundings(cache, workers, progress)
+    wishes = Wishes(
+        only=tuple(only), workers=workers, chunk=chunk, data=None if data is None else Path(data), fetch=fetch
+    )
     with open_bundle(bundle, payload=True, progress=context.progress) as opened:
         context.progress.close()
         if not consent(opened):
             raise BundleError("nothing was run: you did not agree to run this bundle", hint="say --yes if you trust it")
         target = claimed(Path(directory))
-        with workspace(target) as space:
-            found = checked(_extracted(opened, space, context), context, "read", chunk)
-            ran = carry_out(found, (), empty_store(space), target, context)
-        return _compared(opened, ran)
+        if env == "locked" or (env == "auto" and not _as_locked(opened)):
+            return _replayed_there(opened, target, wishes, python, context)
+        return _replayed_here(opened, target, wishes, context)
 
 
-def _extracted(opened: Bundle, space: Path, context: Context) -> Document:
-    """Unpack what a run needs, and return the resolved document of it."""
+def _replayed_here(opened: Bundle, target: Path, wishes: Wishes, context: Context) -> Replayed:
+    """Run the bundle in this process's environment and judge its outputs."""
     from fasthep_archive.bundle import layout
 
-    absent = [name for name in opened.referenced if name.startswith(layout.INPUTS)]
-    if absent:
-        raise BundleError(f"the bundle refers to {', '.join(absent)} without holding it")
-    opened.extract([layout.RESOLVED, *opened.names(layout.INPUTS)], space, progress=context.progress)
-    context.progress.close()
-    return resolved(space / layout.RESOLVED)
+    with workspace(target) as space:
+        opened.extract([layout.RESOLVED, *opened.names(layout.INPUTS)], space, progress=context.progress)
+        provide(opened, space, wishes.data, fetch=wishes.fetch, context=context)
+        context.progress.close()
+        found = checked(resolved(space / layout.RESOLVED), context, "read", wishes.chunk)
+        ran = carry_out(found, wishes.only, empty_store(space), target, context)
+    return _compared(opened, ran, wishes.only)
 
 
-def _compared(opened: Bundle, ran: Ran) -> Replayed:
+def _compared(opened: Bundle, ran: Ran, only: Sequence[str]) -> Replayed:
     """Judge the outputs of a replay, and leave the report beside them."""
     from fasthep_archive.bundle import layout
     from fasthep_archive.environment.differences import differences
-    from fasthep_archive.environment.snapshot import Snapshot
+    from fasthep_archive.environment.snapshot import TOOL, Snapshot
     from fasthep_archive.execution.record import REPORT, write_text
     from fasthep_archive.verification.explain import explained
     from fasthep_archive.verification.policy import verdicts
+    from fasthep_archive.verification.verdict import RanIn
 
     then = Snapshot.from_json(opened.json(layout.SNAPSHOT))
     recorded = [
         comparable(item, partial(opened.read, layout.output(item.name)) if item.included else None)
         for item in opened.summary.outputs
+        if not only or item.stage in only
     ]
     replayed = [comparable(item, (ran.directory / item.name).read_bytes) for item in ran.record.outputs]
     judged = verdicts(recorded, replayed, ran.record.workflow.archive.verify)
-    report = explained(judged, differences(then, ran.record.environment))
+    found = differences(then, ran.record.environment, hashes=({TOOL: (code_of(opened),)}, {TOOL: (code_version(),)}))
+    report = explained(judged, found, ran_in=RanIn.of(ran.record.environment, "as installed"))
     write_text(ran.directory / REPORT, report.to_json())
     return Replayed(report=report, record=ran.record, directory=ran.directory)
+
+
+def _as_locked(opened: Bundle) -> bool:
+    """Return whether this environment is the locked one: packages, minor version of Python, and code of this tool."""
+    from fasthep_archive.bundle import layout
+    from fasthep_archive.environment.lock import Lock
+    from fasthep_archive.environment.present import is_present
+
+    return code_of(opened) == code_version() and is_present(Lock.of(opened.read(layout.LOCK)))
+
+
+def code_of(opened: Bundle) -> str:
+    """Return version and digest of the code that made the outputs."""
+    from fasthep_archive.bundle import layout
+
+    engine = opened.json(layout.ENGINE)
+    return str(engine["code"]) if isinstance(engine, Mapping) and "code" in engine else "unknown"
+
+
+def _replayed_there(opened: Bundle, target: Path, wishes: Wishes, python: str | None, context: Context) -> Replayed:
+    """Rebuild the locked environment, let the bundle's own version of this tool replay there, and read what it left."""
+    from fasthep_archive.bundle.interpreters import CannotRebuild
+    from fasthep_archive.bundle.rebuild import build
+
+    try:
+        built = build(
+            opened.package,
+            opened.verification,
+            context.cache,
+            python=python,
+            environ=os.environ,
+            say=lambda line: context.progress.message(f"environment: {line}"),
+        )
+    except CannotRebuild as error:
+        hint = f"{error.hint}; '--env current' replays in this environment and says what differs"
+        raise RebuildError(error.message, hint=hint) from error
+    _run_there(built.python, opened.path, target, wishes, context)
+    return _left(opened, target)
+
+
+def _run_there(python: str, bundle: Path, target: Path, wishes: Wishes, context: Context) -> None:
+    """Let the tool in another environment replay; it shows its own progress."""
+    command = [python, "-I", "-m", "fasthep_archive", "replay", str(bundle), "--output", str(target)]
+    command += ["--env", "current", "--yes", "--json"]
+    command += ["--quiet"] if isinstance(context.progress, NoProgress) else []
+    command += ["--fetch"] if wishes.fetch else []
+    for name, value in (("--workers", wishes.workers), ("--chunk", wishes.chunk), ("--data", wishes.data)):
+        command += [] if value is None else [name, str(value)]
+    for stage in wishes.only:
+        command += ["--only", stage]
+    context.progress.close()
+    done = subprocess.run(  # noqa: S603 - no shell; it was verified, and agreed to
+        command,
+        env={**os.environ, "FASTHEP_ARCHIVE_CACHE": str(context.cache.absolute())},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        error = ArchiveError("the replay in the rebuilt environment failed", hint="what it said is above")
+        error.exit_status = done.returncode if done.returncode > 0 else 3
+        raise error
+
+
+def _left(opened: Bundle, target: Path) -> Replayed:
+    """Return the replay that another process left in ``target``."""
+    from dataclasses import replace
+
+    from fasthep_archive.bundle import layout
+    from fasthep_archive.execution.record import RECORD, REPORT, read_record, write_text
+    from fasthep_archive.verification.verdict import RanIn, Report
+    from fasthep_archive.workflow.document import from_json
+    from fasthep_archive.workflow.model import build
+
+    workflow, _ = build(from_json(opened.json(layout.RESOLVED), name=Path(layout.RESOLVED).name))
+    record = read_record(json.loads((target / RECORD).read_bytes()), workflow)
+    report = Report.from_json(json.loads((target / REPORT).read_bytes()))
+    report = replace(report, ran_in=RanIn.of(record.environment, "rebuilt from the lock"))
+    write_text(target / REPORT, report.to_json())
+    return Replayed(report=report, record=record, directory=target)

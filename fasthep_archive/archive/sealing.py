@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fasthep_archive.archive.running import Ran
-from fasthep_archive.context import Context
+from fasthep_archive.context import Progress
 from fasthep_archive.digest import Digest
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.container import Member
     from fasthep_archive.bundle.description import Description
     from fasthep_archive.bundle.identity import Output as BundledOutput
-    from fasthep_archive.bundle.staging import Staged
+    from fasthep_archive.bundle.seal import Contents
     from fasthep_archive.execution.record import RecordedOutput
     from fasthep_archive.report.markup import Markup
     from fasthep_archive.verification.outputs import Output
@@ -23,46 +22,55 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sealed:
-    """A bundle that was written."""
+    """A bundle that was written. ``sidecar`` is the verifier beside it where the bundle is too large to run itself."""
 
+    path: Path
+    size: int
     identity: Digest
     sidecar: Path | None
 
 
-def sealed(staged: Staged, ran: Ran, target: Path, context: Context) -> Sealed:
-    """Write the bundle of a finished run from a staged tree."""
+def sealed(
+    contents: Contents, target: Path, *, examine: Callable[[Sequence[Member]], None], progress: Progress
+) -> Sealed:
+    """Write the bundle of a finished run.
+
+    :param examine: raises if a member must not be published.
+    """
     from fasthep_archive.bundle import container, crate, identity, layout, seal
     from fasthep_archive.bundle.describe import describe
     from fasthep_archive.report import graph
     from fasthep_archive.verification.policy import policy_of
 
-    record, created = ran.record, context.now
+    record, staged = contents.record, contents.staged
     drawn = graph.svg(graph.of_workflow(record.workflow, products=record.products))
     asked = record.workflow.archive.verify
     policies = {item.name: policy_of(comparable(item, None), asked) for item in record.outputs}
-    summary = seal.summary(staged, record, policies, created)
+    summary = seal.summary(contents, policies)
     members = [
-        *seal.payload(staged, record, ran.directory, drawn),
+        *seal.payload(contents, drawn),
         seal.text_member(layout.SUMMARY, identity.bundle_json(summary)),
         seal.program_member(),
     ]
-    about = describe(record, staged, seal.files(members, staged), created=created, identity=summary.identity)
-    members += _texts(about, ran, drawn)
+    about = describe(contents, seal.files(members, staged), identity=summary.identity)
+    members += _texts(about, contents, drawn)
     about = replace(about, files=seal.files(members, staged))
     members.append(seal.text_member(layout.CRATE, crate.graph(about)))
-    members += seal.bag(members, summary.identity, record.version, created)
-    sidecar = seal.write_sidecar(target, container.write(members, target, progress=context.progress))
-    return Sealed(identity=summary.identity, sidecar=sidecar)
+    examine(members)
+    members += seal.bag(members, contents, summary.identity)
+    sidecar = seal.write_sidecar(target, container.write(members, target, progress=progress))
+    return Sealed(path=target, size=target.stat().st_size, identity=summary.identity, sidecar=sidecar)
 
 
-def _texts(about: Description, ran: Ran, drawn: Markup) -> list[Member]:
+def _texts(about: Description, contents: Contents, drawn: Markup) -> list[Member]:
     """Return what people read in a bundle: README, licence, citation and the preview with its pictures."""
     from fasthep_archive.bundle import layout, seal
     from fasthep_archive.publish import citation, license, readme  # noqa: A004 - it renders LICENSE
     from fasthep_archive.report import plots, preview
 
-    datasets = {dataset.name: dataset.eventtype for dataset in ran.record.workflow.datasets}
-    outputs = {item.name: (ran.directory / item.name).read_bytes() for item in ran.record.outputs}
+    record = contents.record
+    datasets = {dataset.name: dataset.eventtype for dataset in record.workflow.datasets}
+    outputs = {item.name: (contents.directory / item.name).read_bytes() for item in contents.held}
     pictures = {layout.output(name): found for name, found in plots.pictures(outputs, datasets=datasets).items()}
     about = replace(about, files=(*about.files, *map(seal.unwritten, seal.TEXTS)))
     return [

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 
 from fasthep_archive.bundle import layout
 from fasthep_archive.bundle.description import Description, Engine, Fact, File, Input, Output, Package, Step, Usage
 from fasthep_archive.bundle.media import media_type
-from fasthep_archive.bundle.staging import Staged
+from fasthep_archive.bundle.seal import Contents
 from fasthep_archive.digest import Digest, canonical
 from fasthep_archive.execution.record import Record
 from fasthep_archive.workflow.model import Stage
@@ -16,13 +15,12 @@ from fasthep_archive.workflow.model import Stage
 URL = "https://github.com/FAST-HEP/fasthep-archive"
 
 
-def describe(
-    record: Record, staged: Staged, files: Sequence[File], *, created: datetime, identity: Digest
-) -> Description:
-    """Return the description of the run of ``record`` from the tree ``staged``.
+def describe(contents: Contents, files: Sequence[File], *, identity: Digest) -> Description:
+    """Return the description of a bundle.
 
-    :param files: every other file of the bundle.
+    :param files: every file of it that is neither input nor output.
     """
+    record, staged = contents.record, contents.staged
     workflow = record.workflow
     metadata = workflow.archive.metadata
     return Description(
@@ -38,8 +36,8 @@ def describe(
         main_document=staged.main,
         documents=staged.documents[1:],
         steps=tuple(_step(stage, record) for stage in workflow.stages),
-        inputs=tuple(_inputs(record)),
-        outputs=tuple(_outputs(record)),
+        inputs=tuple(_inputs(contents)),
+        outputs=tuple(_outputs(contents)),
         files=tuple(files),
         engine=Engine(name="fasthep-archive", version=record.version, url=URL),
         python=record.environment.python.version,
@@ -48,7 +46,7 @@ def describe(
         variables=dict(record.environment.variables.values),
         started=record.started,
         ended=record.ended,
-        created=created,
+        created=contents.created,
         usage=_usage(record),
         identity=identity,
     )
@@ -65,8 +63,8 @@ def _step(stage: Stage, record: Record) -> Step:
     )
 
 
-def _inputs(record: Record) -> Iterable[Input]:
-    for item in record.inputs:
+def _inputs(contents: Contents) -> Iterable[Input]:
+    for item in contents.record.inputs:
         path = layout.input_member(item.name)
         yield Input(
             name=path.rsplit("/", 1)[-1],
@@ -76,19 +74,23 @@ def _inputs(record: Record) -> Iterable[Input]:
             sha256=item.sha256,
             media_type=media_type(path),
             events=item.events,
+            urls=item.urls,
+            embedded=path not in contents.left_out,
         )
 
 
-def _outputs(record: Record) -> Iterable[Output]:
-    for item in record.outputs:
+def _outputs(contents: Contents) -> Iterable[Output]:
+    for item in contents.record.outputs:
+        path = layout.output(item.name)
         yield Output(
-            path=layout.output(item.name),
+            path=path,
             stage=item.stage,
             kind=item.kind,
             size=item.size,
             sha256=item.sha256,
             content_digest=item.content,
             media_type=media_type(item.name),
+            embedded=path not in contents.left_out,
         )
 
 

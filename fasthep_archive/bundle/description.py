@@ -103,6 +103,8 @@ class Output:
     content_digest: Digest | None = None
     """Digest of the content, whatever the file format; none for what is compared by bytes alone."""
     media_type: str
+    embedded: bool = True
+    """Whether the bundle holds it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

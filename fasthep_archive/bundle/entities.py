@@ -186,16 +186,18 @@ def input_file(graph: Graph, file: Input, *, seen: str) -> Ref:
 
 
 def output_file(graph: Graph, file: Output) -> Ref:
-    """Add an output with both of its digests."""
+    """Add an output with both of its digests. One that the bundle does not hold goes by its digest (RFC 6920)."""
+    made = f"{file.kind.capitalize()} made by stage {file.stage}"
     return graph.part(
-        identifiers.member(file.path),
+        identifiers.member(file.path) if file.embedded else identifiers.named(file.sha256),
         "File",
         name=file.path.rpartition("/")[2],
-        description=f"{file.kind.capitalize()} made by stage {file.stage}",
+        description=made if file.embedded else f"{made}, referenced and not included",
         encodingFormat=encoding(graph, file.media_type),
         contentSize=str(file.size),
         sha256=file.sha256,
         contentDigest=file.content_digest,
+        **({} if file.embedded else {"alternateName": file.path}),
     )
 
 

@@ -6,23 +6,29 @@ people describe both; the crate graph describes all of these; BagIt's manifests 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from fasthep_archive import digest
 from fasthep_archive.bundle import identity, layout, manifest
+from fasthep_archive.bundle.claims import workflow_digest
 from fasthep_archive.bundle.container import Member, Written, needs_sidecar
 from fasthep_archive.bundle.description import File, Role
 from fasthep_archive.bundle.media import media_type
 from fasthep_archive.bundle.program import program
 from fasthep_archive.bundle.staging import Staged
 from fasthep_archive.digest import JSON, Digest
+from fasthep_archive.environment.lock import Lock
 from fasthep_archive.execution.plan import PROFILE
-from fasthep_archive.execution.record import RECORD, Record, text
+from fasthep_archive.execution.record import Record, RecordedOutput, text
 from fasthep_archive.workflow.model import Policy
 
 TOOL = "fasthep-archive"
+
+_DOCUMENT = "as its author wrote it, with the places of data files in this bundle"
 
 _ROLES: Mapping[str, tuple[Role, str]] = {
     layout.RESOLVED: ("resolved", "The workflow with includes and defaults resolved: what ran"),
@@ -30,12 +36,14 @@ _ROLES: Mapping[str, tuple[Role, str]] = {
     layout.SNAPSHOT: ("packages", "Interpreter, installed packages, hardware and variables"),
     layout.HARDWARE: ("hardware", "The machine that made the outputs"),
     layout.ENGINE: ("engine", "The program that ran the workflow, and its settings"),
+    layout.LOCK: ("lock", "The installed packages with the hashes of their artifacts, locked (PEP 751)"),
+    layout.REQUIREMENTS: ("packages", "The same lock as a requirements file with hashes, for pip"),
     layout.RUN: ("record", "What happened: tasks, inputs, outputs, environment"),
     layout.README: ("readme", "What this bundle is, how to verify it and how to run it again"),
     layout.LICENSE: ("licence", "The terms of use"),
     layout.CITATION: ("citation", "How to cite this bundle"),
     layout.PREVIEW: ("preview", "What is in this bundle, as a web page"),
-    layout.PROGRAM: ("program", "Verifies this bundle: python3 BUNDLE"),
+    layout.PROGRAM: ("program", "Verifies this bundle, rebuilds its environment, runs it again: python3 BUNDLE"),
     layout.SUMMARY: ("manifest", "Format, tool, inputs and outputs with their digests, identity"),
 }
 """What each file that is neither document, input nor output is for."""
@@ -45,39 +53,77 @@ TEXTS = (layout.README, layout.LICENSE, layout.CITATION, layout.PREVIEW)
 """What people read; each describes all of them."""
 
 
-def payload(staged: Staged, record: Record, directory: Path, graph: str) -> tuple[Member, ...]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contents:
+    """What a bundle is made from.
+
+    :ivar directory: where the run left its outputs. :ivar wheels: the wheels that are carried.
+    :ivar left_out: members, inputs or outputs, that are referenced and not included.
+    """
+
+    staged: Staged
+    record: Record
+    directory: Path
+    lock: Lock
+    wheels: tuple[Path, ...]
+    left_out: frozenset[str]
+    created: datetime
+
+    @property
+    def held(self) -> tuple[RecordedOutput, ...]:
+        """Return the outputs that are included."""
+        return tuple(item for item in self.record.outputs if layout.output(item.name) not in self.left_out)
+
+    @property
+    def references(self) -> Mapping[str, tuple[manifest.Reference, Digest]]:
+        """Return what may be fetched: the inputs that are left out and have an address, with their SHA-256."""
+        found = {}
+        for item in self.record.inputs:
+            member = layout.input_member(item.name)
+            if member in self.left_out and item.urls:
+                found[member] = manifest.Reference(item.urls[0], item.size), item.sha256
+        return found
+
+
+def payload(contents: Contents, graph: str) -> tuple[Member, ...]:
     """Return the members below ``data/``: documents, inputs, outputs, environment, record.
 
-    :param directory: where the run left its outputs. :param graph: the picture of the stages.
+    :param graph: the picture of the stages.
     """
-    documents = [_read(staged, name) for name in (*staged.documents, layout.RESOLVED)]
+    staged, record = contents.staged, contents.record
     inputs = {layout.input_member(item.name): item.sha256 for item in record.inputs}
     outputs = [
-        Member(name=layout.output(item.name), source=directory / item.name, sha256=item.sha256)
+        Member(name=layout.output(item.name), source=contents.directory / item.name, sha256=item.sha256)
         for item in record.outputs
     ]
-    described = record.environment.to_json()
-    engine: JSON = {"tool": TOOL, "version": record.version, "profile": PROFILE}
-    return (
-        *documents,
+    engine: JSON = {"tool": TOOL, "version": record.version, "code": record.code, "profile": PROFILE}
+    members = (
+        *(_read(staged, name) for name in (*staged.documents, layout.RESOLVED)),
         *(Member(name=name, source=staged.path(name), sha256=sha256) for name, sha256 in inputs.items()),
         *outputs,
         _bytes(layout.GRAPH, graph.encode()),
-        _bytes(layout.SNAPSHOT, text(described)),
+        _bytes(layout.SNAPSHOT, text(record.environment.to_json())),
         _bytes(layout.HARDWARE, text(record.environment.hardware.to_json())),
         _bytes(layout.ENGINE, text(engine)),
-        Member(name=layout.RUN, source=(directory / RECORD).read_bytes()),
+        _bytes(layout.LOCK, contents.lock.pylock()),
+        _bytes(layout.REQUIREMENTS, contents.lock.requirements()),
+        *(_wheel(contents.lock, path) for path in contents.wheels),
+        _bytes(layout.RUN, text(record.to_json())),
     )
+    return tuple(member for member in members if member.name not in contents.left_out)
 
 
-def summary(staged: Staged, record: Record, policies: Mapping[str, Policy], created: datetime) -> identity.Summary:
+def summary(contents: Contents, policies: Mapping[str, Policy]) -> identity.Summary:
     """Return what ``bundle.json`` says; ``policies`` holds the one of each output by its name."""
+    record = contents.record
     inputs = tuple(
         identity.Input(
             name=layout.input_member(item.name).removeprefix(layout.INPUTS),
             datasets=item.datasets,
             size=item.size,
             sha256=item.sha256,
+            urls=item.urls,
+            included=layout.input_member(item.name) not in contents.left_out,
         )
         for item in record.inputs
     )
@@ -90,6 +136,7 @@ def summary(staged: Staged, record: Record, policies: Mapping[str, Policy], crea
             sha256=item.sha256,
             content=item.content,
             policy=_judgement(policies[item.name]),
+            included=layout.output(item.name) not in contents.left_out,
         )
         for item in record.outputs
     )
@@ -98,10 +145,10 @@ def summary(staged: Staged, record: Record, policies: Mapping[str, Policy], crea
         version=record.version,
         language=record.workflow.language,
         title=record.workflow.archive.metadata.title,
-        created=created,
+        created=contents.created,
         inputs=inputs,
         outputs=outputs,
-        parts=_parts(staged, record, inputs, outputs),
+        parts=_parts(contents, inputs, outputs),
     )
 
 
@@ -137,35 +184,38 @@ def program_member() -> Member:
     return _bytes(layout.PROGRAM, program())
 
 
-def bag(members: Sequence[Member], identity_: Digest, version: str, created: datetime) -> tuple[Member, ...]:
-    """Return BagIt's files for all other members."""
+def bag(members: Sequence[Member], contents: Contents, identity_: Digest) -> tuple[Member, ...]:
+    """Return BagIt's files for all other members, and for what may be fetched."""
+    away = contents.references
     sizes = [_size(member) for member in members if member.name.startswith(layout.PAYLOAD)]
-    date = created.date().isoformat()
-    info = manifest.info_text(sizes, identity=identity_, agent=f"{TOOL} {version}", date=date)
-    here = {member.name: _digest(member) for member in members}
-    paid = {name: sha256 for name, sha256 in here.items() if name.startswith(layout.PAYLOAD)}
+    sizes += [reference.size for reference, _ in away.values()]
+    date = contents.created.date().isoformat()
+    info = manifest.info_text(sizes, identity=identity_, agent=f"{TOOL} {contents.record.version}", date=date)
+    here = {member.name: _digest(member) for member in members if member.name.startswith(layout.PAYLOAD)}
+    paid = {**here, **{name: sha256 for name, (_, sha256) in away.items()}}
+    fetch = manifest.fetch_text({name: reference for name, (reference, _) in away.items()})
     tags = [
-        *(member for member in members if member.name not in paid),
         _bytes(layout.DECLARATION, manifest.DECLARATION_TEXT),
         _bytes(layout.BAG_INFO, info),
         _bytes(layout.MANIFEST, manifest.manifest_text(paid)),
+        *([_bytes(layout.FETCH, fetch)] if away else []),
     ]
-    listed = _bytes(layout.TAG_MANIFEST, manifest.manifest_text({member.name: _digest(member) for member in tags}))
-    return (*tags[-3:], listed)
+    others = [member for member in members if member.name not in paid]
+    listed = manifest.manifest_text({member.name: _digest(member) for member in (*others, *tags)})
+    return (*tags, _bytes(layout.TAG_MANIFEST, listed))
 
 
-def _parts(
-    staged: Staged, record: Record, inputs: Sequence[identity.Input], outputs: Sequence[identity.Output]
-) -> identity.Parts:
+def _parts(contents: Contents, inputs: Sequence[identity.Input], outputs: Sequence[identity.Output]) -> identity.Parts:
+    lock = contents.lock
     return identity.Parts(
-        workflow=digest.of_bytes(staged.resolved.read_bytes().rstrip(b"\n")),
+        workflow=Digest(workflow_digest(json.loads(contents.staged.resolved.read_bytes()))),
         code={},
         inputs={item.name: item.sha256 for item in inputs},
         outputs={item.name: item.content for item in outputs if item.policy.level != "ignore"},
         environment=tuple(
-            identity.Package(name=item.name, version=item.version) for item in record.environment.packages
+            identity.Package(name=item.name, version=item.version, hashes=lock.hashes(item)) for item in lock.packages
         ),
-        schemas={"workflow": record.workflow.language, "bundle": "1", "environment": "1", "hardware": "1"},
+        schemas={"workflow": contents.record.workflow.language, "bundle": "1", "environment": "1", "hardware": "1"},
         profile=PROFILE,
     )
 
@@ -175,9 +225,11 @@ def _judgement(policy: Policy) -> identity.Judgement:
 
 
 def _file(member: Member, staged: Staged) -> File:
-    role, what = _ROLES.get(member.name, ("document", "A workflow document as its author wrote it"))
+    role, what = _ROLES.get(member.name, ("document", f"A workflow document {_DOCUMENT}"))
     if member.name == staged.main:
-        what = "The workflow as its author wrote it"
+        what = f"The workflow {_DOCUMENT}"
+    if member.name.startswith(layout.WHEELS):
+        role, what = "wheel", "A distribution to install from"
     return File(
         path=member.name,
         role=role,
@@ -186,6 +238,12 @@ def _file(member: Member, staged: Staged) -> File:
         size=_size(member),
         sha256=_digest(member),
     )
+
+
+def _wheel(lock: Lock, path: Path) -> Member:
+    """Return the member of a carried wheel, which must have the digest that the lock states."""
+    known = {artifact.name: artifact.sha256 for package in lock.packages for artifact in package.artifacts}
+    return Member(name=layout.WHEELS + path.name, source=path, sha256=known[path.name])
 
 
 def _read(staged: Staged, name: str) -> Member:

@@ -62,8 +62,12 @@ def _checksums(description: Description) -> str:
 
 
 def _referenced(description: Description) -> str:
-    missing = sum(not file.embedded for file in description.inputs)
-    return f"The bundle references {missing} of its inputs and does not hold them." if missing else ""
+    inputs = sum(not file.embedded for file in description.inputs)
+    outputs = sum(not file.embedded for file in description.outputs)
+    named = " and ".join(
+        f"{number} of its {kind}" for kind, number in (("inputs", inputs), ("outputs", outputs)) if number
+    )
+    return f"The bundle references {named} and does not hold them." if named else ""
 
 
 def _shown(rows: Sequence[Row]) -> tuple[Sequence[Row], str]:
@@ -82,7 +86,7 @@ def _outputs(description: Description) -> str:
     shown, rest = _shown(description.outputs)
     rows = (
         [
-            _member(file.path),
+            _member(file.path) if file.embedded else escape(file.path.rpartition("/")[2]),
             escape(file.stage),
             escape(file.kind),
             f"{file.size:,}",

@@ -1,0 +1,72 @@
+"""The gate as a packing goes through it: before the run, and before sealing."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fasthep_archive.context import Context
+
+if TYPE_CHECKING:
+    from fasthep_archive.bundle.container import Member
+    from fasthep_archive.bundle.gate import Finding, Text
+    from fasthep_archive.bundle.staging import Staged
+    from fasthep_archive.environment.lock import Lock
+    from fasthep_archive.workflow.model import Workflow
+
+
+class Gate:
+    """Refuses what must not be published. ``unused`` says which ids are allowed and belong to nothing."""
+
+    def __init__(self, workflow: Workflow, context: Context, allow: Sequence[str]) -> None:
+        from fasthep_archive.bundle import gate
+
+        self._allowed = tuple(dict.fromkeys([*allow, *workflow.archive.allow]))
+        self._findings: tuple[Finding, ...] = ()
+        self._origin = gate.Origin(
+            directories=(Path.home(), Path.cwd(), workflow.document.files[0].resolve().parent, context.cache),
+            user=_user(),
+            host=platform.node(),
+            emails=gate.declared(workflow),
+        )
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Return a sentence for each id that is allowed and that nothing has."""
+        from fasthep_archive.bundle import gate
+
+        return gate.unused(self._findings, self._allowed)
+
+    def documents(self, staged: Staged) -> None:
+        """Examine what the author wrote.
+
+        :raises WorkflowError: naming everything that must not be published, with file and line.
+        """
+        from fasthep_archive.bundle import gate
+
+        self._examine(gate.of_staged(staged))
+
+    def members(self, lock: Lock) -> Callable[[Sequence[Member]], None]:
+        """Return what examines all members, and the wheels that were built from the author's own trees."""
+        from fasthep_archive.bundle import gate, layout
+        from fasthep_archive.environment.snapshot import TOOL
+
+        built = [item for item in lock.packages if item.status == "built" and item.name not in (TOOL, "pip")]
+        wheels = [layout.WHEELS + artifact.name for item in built for artifact in item.artifacts]
+        return lambda members: self._examine(tuple(gate.of_members(members, wheels=wheels)))
+
+    def _examine(self, texts: Sequence[Text]) -> None:
+        from fasthep_archive.bundle import gate
+
+        self._findings += gate.examine(texts, self._origin)
+        gate.refuse(self._findings, self._allowed)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # nobody's account, as in some containers
+        return ""
