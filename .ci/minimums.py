@@ -16,11 +16,14 @@ TESTS = (
     "document",
     "environment",
     "example",
+    "kernels_cache",
     "kernels_functions",
+    "lock",
     "operations",
     "plots",
     "products",
     "real_data",
+    "remote",
     "root",
     "schema",
     "terminal",
@@ -32,7 +35,7 @@ TESTS = (
 def constraints() -> str:
     """Return each direct dependency of the package pinned to its lower bound."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    bounds = (re.match(r"([A-Za-z0-9._-]+)>=([0-9.]+)", text) for text in project["dependencies"])
+    bounds = (re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?>=([0-9.]+)", text) for text in project["dependencies"])
     return "".join(
         f"{bound[1]}=={bound[2]}.*\n" if bound[2].count(".") < 2 else f"{bound[1]}=={bound[2]}\n"
         for bound in bounds

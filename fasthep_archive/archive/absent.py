@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from fasthep_archive.bundle.reader import Bundle
 
 
+def refuse_unobtainable(opened: Bundle, data: Path | None, *, fetch: bool) -> None:
+    """Refuse a replay that will lack inputs before anything is done for it.
+
+    :raises DataError: naming each input that is not included and can't be had in the ways that were named.
+    """
+    absent = [item for item in opened.summary.inputs if not item.included]
+    unobtainable = [item for item in absent if data is None and not (fetch and item.urls)]
+    if unobtainable:
+        raise _unobtainable(unobtainable, fetch=fetch)
+
+
 def provide(opened: Bundle, root: Path, data: Path | None, *, fetch: bool, context: Context) -> tuple[str, ...]:
     """Put the inputs that ``opened`` lacks where a bundle that has them has them below ``root``; return these members.
 

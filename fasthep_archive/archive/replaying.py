@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from fasthep_archive.archive.absent import provide
+from fasthep_archive.archive.absent import provide, refuse_unobtainable
 from fasthep_archive.archive.checking import checked, resolved
 from fasthep_archive.archive.opening import open_bundle
 from fasthep_archive.archive.running import Ran, carry_out
@@ -91,6 +91,7 @@ def replay(
         context.progress.close()
         if not consent(opened):
             raise BundleError("nothing was run: you did not agree to run this bundle", hint="say --yes if you trust it")
+        refuse_unobtainable(opened, wishes.data, fetch=fetch)
         target = claimed(Path(directory))
         if env == "locked" or (env == "auto" and not _as_locked(opened)):
             return _replayed_there(opened, target, wishes, python, context)

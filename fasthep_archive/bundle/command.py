@@ -30,6 +30,7 @@ WRONG = 2
 """Exit status: the arguments are wrong, or the environment can't be built here."""
 INTERRUPTED = 130
 
+_AWAY = "name a folder that has them with --data DIR, or say --fetch to fetch them from their addresses, if any"
 _VERIFY = "check every byte; changes, fetches and runs nothing (what is done without a command)"
 _INFO = "show what the bundle holds, without reading all of it"
 _REPLAY = "build the environment, run the analysis again in it, and compare every output"
@@ -232,6 +233,11 @@ def _replay(package: Zip | Tree, options: argparse.Namespace) -> int:
         _tell_problems(found)
         _warn(verdict(found, options.bundle))
         return DAMAGED
+    away = [item for item in found.summary["inputs"] if not item["included"]]
+    if away and not options.fetch and options.data is None:
+        names = ", ".join(item["name"] for item in away)
+        _warn(f"error: the bundle refers to these inputs without including them: {names}\n\nhint: {_AWAY}")
+        return WRONG
     if not options.yes and not _agreed(found, options.bundle):
         _warn("error: nothing was run: you did not agree to run this bundle\n\nhint: say --yes if you trust it")
         return DAMAGED

@@ -15,13 +15,14 @@ from io import StringIO
 from typing import TYPE_CHECKING, TextIO
 
 from fasthep_archive.context import NoProgress, Progress
-from fasthep_archive.environment.differences import Difference
 from fasthep_archive.errors import Fault
-from fasthep_archive.verification.verdict import PHRASES, RanIn, Report, Verdict
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what only shows progress has no verdicts to show
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+
+    from fasthep_archive.environment.differences import Difference
+    from fasthep_archive.verification.verdict import RanIn, Report, Verdict
 
 # Control characters (ECMA-48: what moves the cursor, sets titles, hides text) and those that reorder the text around
 # them (UAX #9).
@@ -261,6 +262,8 @@ def _mark(verdict: Verdict, screen: Screen) -> str:
 
 def _phrase(verdict: Verdict) -> str:
     """Return the level, and what it shows where that is known: ``identical (proof)``."""
+    from fasthep_archive.verification.verdict import PHRASES
+
     return f"{PHRASES[verdict.level]} ({verdict.worth})" if verdict.worth else PHRASES[verdict.level]
 
 
