@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import re
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -14,13 +13,16 @@ import numpy as np
 
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Array, Column, ColumnType, DType
-from fasthep_archive.kernels import arithmetic, inputs
 from fasthep_archive.kernels import cache as kernel_cache
+from fasthep_archive.kernels import inputs
 from fasthep_archive.kernels.emit import Argument, Source, emit
 from fasthep_archive.kernels.inputs import Lists
+from fasthep_archive.kernels.machine import Function
+from fasthep_archive.kernels.passing import Passed, passed
 from fasthep_archive.kernels.program import Program
 from fasthep_archive.kernels.rules import RANGES
 from fasthep_archive.kernels.schedule import Loop, Schedule, schedule
+from fasthep_archive.kernels.unit import Unit, unit_of
 
 _HEADER = '''"""A loop that fasthep-archive has generated for numba."""
 
@@ -31,7 +33,8 @@ import numpy as np
 from numba import float32, float64, int64, uint64
 '''
 
-_ARITHMETIC = tuple(name for name, member in vars(arithmetic).items() if inspect.isfunction(member))
+_LIBRARIES = ("fasthep_archive.kernels.arithmetic", "fasthep_archive.kernels.elementary.rounded")
+"""Modules whose own source is compiled with the loops that call their functions."""
 
 _CONVERT: Mapping[DType, Callable[[bool | int | float], bool | int | float]] = {
     "bool": bool,
@@ -43,32 +46,45 @@ _CONVERT: Mapping[DType, Callable[[bool | int | float], bool | int | float]] = {
 def compile_program(program: Program, *, cache: Path) -> Kernel:
     """Return ``program`` as a kernel; compiled code is kept below ``cache`` and found there again.
 
-    numba compiles a loop when it is first called with columns of new types.
+    A loop is compiled, or found, when it is first called with columns of new types.
     """
     plan = schedule(program)
     sources = [emit(plan, loop) for loop in plan.loops]
-    functions = [_compiled(source.text, cache) for source in sources]
-    return Kernel(program, plan, sources, functions)
+    return Kernel(program, plan, sources, [_compiled(source.text, cache) for source in sources])
 
 
-def _compiled(text: str, cache: Path) -> Callable[..., None]:
-    """Return the function of a loop's source. Functions of the arithmetic are compiled once for all loops."""
-    used = [name for name in _ARITHMETIC if re.search(rf"\b{name}\(", text)]
-    imports = f"from {_arithmetic(cache).__name__} import {', '.join(used)}\n" if used else ""
-    loop: Callable[..., None] = kernel_cache.load(f"{_HEADER}{imports}\n\n{text}", ["loop"], cache=cache).loop
-    return loop
+def _compiled(text: str, cache: Path) -> Function:
+    """Return the function of a loop's source, the same one for equal loops."""
+    used = tuple(library for library in _libraries() if library.called(text))
+    return Function.of(Unit(name="kernel", text=_HEADER + text, functions=("loop",), libraries=used), "loop", cache)
+
+
+@functools.cache
+def _libraries() -> tuple[Unit, ...]:
+    """Return the functions that loops can call."""
+    return tuple(map(unit_of, _LIBRARIES))
 
 
 def _arithmetic(cache: Path) -> ModuleType:
-    return kernel_cache.load(inspect.getsource(arithmetic), _ARITHMETIC, cache=cache, name="arithmetic")
+    """Return the compiled functions of the arithmetic, for tests."""
+    (library,) = (library for library in _libraries() if library.name == "arithmetic")
+    return kernel_cache.load(library.text, library.functions, cache=cache, name=library.name)
+
+
+def _calling(function: Callable[..., object]) -> Callable[[Sequence[Passed]], object]:
+    """Return how the function of a loop is called: compiled, or plain Python as the tests' reference is."""
+    if isinstance(function, Function):
+        return function.call
+    return lambda arguments: function(*(value for _, _, value in arguments))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Step:
     """One call of a loop: the structures that it makes, and the casts that can fail in it."""
 
-    function: Callable[..., None]
-    arguments: Callable[[Sequence[object]], tuple[object, ...]]
+    function: Callable[..., object]
+    call: Callable[[Sequence[Passed]], object]
+    arguments: Callable[[Sequence[Passed]], Sequence[Passed]]
     made: tuple[int, ...]
     casts: tuple[int, ...]
     group: int | None
@@ -89,7 +105,7 @@ class Kernel:
     """A compiled program. Calls share one set of buffers: a kernel belongs to one thread at a time."""
 
     def __init__(
-        self, program: Program, plan: Schedule, sources: Sequence[Source], functions: Sequence[Callable[..., None]]
+        self, program: Program, plan: Schedule, sources: Sequence[Source], functions: Sequence[Callable[..., object]]
     ) -> None:
         self._program = program
         self._plan = plan
@@ -97,7 +113,7 @@ class Kernel:
         self._slots: dict[Argument, int] = {}
         for argument in (a for source in sources for a in source.arguments):
             self._slots.setdefault(argument, len(self._slots))
-        self._environment: list[object] = [None] * len(self._slots)
+        self._environment: list[Passed] = [passed(0)] * len(self._slots)
         self._inputs = tuple(map(self._input, program.columns, program.types))
         self._buffers: dict[int, Array] = {}
         for number in sorted(plan.stored):
@@ -141,13 +157,18 @@ class Kernel:
     def _set(self, argument: Argument, value: object) -> None:
         slot = self._slots.get(argument)
         if slot is not None:
-            self._environment[slot] = value
+            self._environment[slot] = passed(value)
 
-    def _step(self, loop: Loop, source: Source, function: Callable[..., None]) -> _Step:
+    def _step(self, loop: Loop, source: Source, function: Callable[..., object]) -> _Step:
         made = [n for n in loop.body if self._plan.instructions[n].operation in {"select", "lengthen"}]
         slots = [self._slots[argument] for argument in source.arguments]
         return _Step(
-            function=function, arguments=itemgetter(*slots), made=tuple(made), casts=source.casts, group=loop.group
+            function=function,
+            call=_calling(function),
+            arguments=itemgetter(*slots),
+            made=tuple(made),
+            casts=source.casts,
+            group=loop.group,
         )
 
     def _load(self, columns: Mapping[str, Column], events: int, first_event: int) -> dict[int, Lists]:
@@ -165,10 +186,10 @@ class Kernel:
                 if (known := found[taken.domain]).size != size:
                     raise DataError(f"columns {known.name!r} and {name!r} have different numbers of values")
             if taken.content is not None:
-                self._environment[taken.content] = inputs.content(name, column, expected)
+                self._environment[taken.content] = passed(inputs.content(name, column, expected))
             valid = inputs.validity(name, column, expected)
             if taken.valid is not None:
-                self._environment[taken.valid] = valid
+                self._environment[taken.valid] = passed(valid)
         for first, second in self._plan.checks:
             inputs.same(found[first], found[second], first_event)
         lists: dict[int, Lists] = {}
@@ -217,7 +238,7 @@ class Kernel:
     def _run(self, step: _Step, lists: dict[int, Lists], events: int, first_event: int) -> None:
         """Run one loop, and take over the structures that it has made."""
         self._faults.fill(-1)
-        step.function(*step.arguments(self._environment))
+        step.call(step.arguments(self._environment))
         for number in step.made:
             if self._plan.instructions[number].operation == "select":
                 shape = Lists("", None, int(self._buffers[number][lists[self._source(number)].size]))
