@@ -53,18 +53,20 @@ from fasthep_archive.kernels.elementary.rounded import {name}_exact, {name}_quic
 def loop({parameters}, out):
     left = np.empty(1024, np.int64)
     for begin in range(0, out.size, 1024):
-        end = min(begin + 1024, out.size)
+        count = min(1024, out.size - begin)
+        {slices}
+        results = out[begin : begin + count]
         some = 0
-        for i in range(begin, end):
-            value, certain = {name}_quick({values})
-            out[i] = value
-            wrong = 1 - np.int64(certain)
-            left[np.uint64(i - begin)] = wrong
-            some += wrong
+        for i in range(count):
+            value, certain = {name}_quick({members})
+            results[i] = value
+            uncertain = 0 if certain else 1
+            left[i] = uncertain
+            some += uncertain
         if some > 0:
-            for i in range(begin, end):
-                if left[i - begin] != 0:
-                    out[i] = {name}_exact({values})
+            for i in range(count):
+                if left[i] != 0:
+                    results[i] = {name}_exact({members})
 """
 
 
@@ -92,10 +94,13 @@ def main() -> None:
         count = getattr(rounded, f"{name}_rounded").__code__.co_argcount
         columns = [random.uniform(*RANGES[name], options.size) for _ in range(count)]
         out = np.empty(options.size)
+        letters = "xy"[:count]
         names = {
             "name": name,
-            "parameters": ", ".join("xy"[:count]),
-            "values": ", ".join(f"{v}[i]" for v in "xy"[:count]),
+            "parameters": ", ".join(letters),
+            "values": ", ".join(f"{letter}[i]" for letter in letters),
+            "slices": "; ".join(f"{letter}s = {letter}[begin : begin + count]" for letter in letters),
+            "members": ", ".join(f"{letter}s[i]" for letter in letters),
         }
         ufunc = getattr(np, NUMPY.get(name, name))
         with np.errstate(all="ignore"):

@@ -234,7 +234,7 @@ def test_block_is_zero_elsewhere():
         "        v2 = float64(c1[i])\n"
         "        v1 = 0.0\n"
         "        if v0:\n"
-        "            v1 = math.sin(v2)\n"
+        "            v1 = sin_rounded(v2)\n"
         "        v3 = (v1 if v0 else 1.5)\n"
         "        out_0[i] = v3\n"
     )

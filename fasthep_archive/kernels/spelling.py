@@ -1,7 +1,8 @@
 """How instructions are spelled for each target: one table per target, and a key that isn't there is a refusal.
 
 A template's ``{0}``, ``{1}`` ... are the arguments; the key is the operation and the type of its last argument. Names
-such as ``power_int64`` are functions of :mod:`fasthep_archive.kernels.arithmetic`.
+such as ``power_int64`` are functions of :mod:`fasthep_archive.kernels.arithmetic`, such as ``exp_rounded`` of
+:mod:`fasthep_archive.kernels.elementary.rounded`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ NUMBA: Mapping[str, Mapping[DType, str]] = MappingProxyType(
         "divide": _float("({0} / {1})"),
         "floor_divide": {"int64": "floor_divide_int64({0}, {1})", "float64": "floor_divide_float64({0}, {1})"},
         "remainder": {"int64": "remainder_int64({0}, {1})", "float64": "remainder_float64({0}, {1})"},
-        "power": {"int64": "power_int64({0}, {1})", "float64": "math.pow({0}, {1})"},
+        "power": {"int64": "power_int64({0}, {1})", "float64": "pow_rounded({0}, {1})"},
         "negative": _both("(-{0})"),
         "abs": _both("abs({0})"),
         "sign": {"int64": "sign_int64({0})", "float64": "sign_float64({0})"},
@@ -68,30 +69,30 @@ NUMBA: Mapping[str, Mapping[DType, str]] = MappingProxyType(
         "isnan": _float("({0} != {0})"),
         "isinf": _float("(abs({0}) == inf)"),
         "isfinite": _float("(abs({0}) < inf)"),
-        # Elementary functions. These are libm's; correctly rounded ones replace the entries, nothing else
+        # Elementary functions, correctly rounded; sqrt is IEEE's
         "sqrt": _float("math.sqrt({0})"),
-        "cbrt": _float("np.cbrt({0})"),
-        "hypot": _float("math.hypot({0}, {1})"),
-        "exp": _float("math.exp({0})"),
-        "exp2": _float("np.exp2({0})"),
-        "expm1": _float("math.expm1({0})"),
-        "log": _float("math.log({0})"),
-        "log2": _float("np.log2({0})"),
-        "log10": _float("math.log10({0})"),
-        "log1p": _float("math.log1p({0})"),
-        "sin": _float("math.sin({0})"),
-        "cos": _float("math.cos({0})"),
-        "tan": _float("math.tan({0})"),
-        "arcsin": _float("math.asin({0})"),
-        "arccos": _float("math.acos({0})"),
-        "arctan": _float("math.atan({0})"),
-        "arctan2": _float("math.atan2({0}, {1})"),
-        "sinh": _float("math.sinh({0})"),
-        "cosh": _float("math.cosh({0})"),
-        "tanh": _float("math.tanh({0})"),
-        "arcsinh": _float("math.asinh({0})"),
-        "arccosh": _float("math.acosh({0})"),
-        "arctanh": _float("math.atanh({0})"),
+        "cbrt": _float("cbrt_rounded({0})"),
+        "hypot": _float("hypot_rounded({0}, {1})"),
+        "exp": _float("exp_rounded({0})"),
+        "exp2": _float("exp2_rounded({0})"),
+        "expm1": _float("expm1_rounded({0})"),
+        "log": _float("log_rounded({0})"),
+        "log2": _float("log2_rounded({0})"),
+        "log10": _float("log10_rounded({0})"),
+        "log1p": _float("log1p_rounded({0})"),
+        "sin": _float("sin_rounded({0})"),
+        "cos": _float("cos_rounded({0})"),
+        "tan": _float("tan_rounded({0})"),
+        "arcsin": _float("asin_rounded({0})"),
+        "arccos": _float("acos_rounded({0})"),
+        "arctan": _float("atan_rounded({0})"),
+        "arctan2": _float("atan2_rounded({0}, {1})"),
+        "sinh": _float("sinh_rounded({0})"),
+        "cosh": _float("cosh_rounded({0})"),
+        "tanh": _float("tanh_rounded({0})"),
+        "arcsinh": _float("asinh_rounded({0})"),
+        "arccosh": _float("acosh_rounded({0})"),
+        "arctanh": _float("atanh_rounded({0})"),
         # Conversions and copies
         "to_float64": {"int64": "float64({0})", "bool": "float64({0})"},
         "to_int64": _bool("int64({0})"),
@@ -105,10 +106,7 @@ NUMBA: Mapping[str, Mapping[DType, str]] = MappingProxyType(
 
 
 CALLS: frozenset[tuple[str, DType]] = frozenset(
-    (operation, "float64")
-    for operation, spellings in NUMBA.items()
-    if operation != "sqrt" and spellings.get("float64", "").startswith(("math.", "np."))
-    if operation not in {"floor", "ceil", "trunc", "round"}
+    (operation, "float64") for operation, spellings in NUMBA.items() if "_rounded(" in spellings.get("float64", "")
 )
 """Operations, with the type of their result, that cost a call of a function: ten times an addition, or more."""
 
