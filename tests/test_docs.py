@@ -26,6 +26,15 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples/*/README.md")])
 EXECUTED = [*sorted(DOCS.glob("tutorial/*.md")), *sorted(DOCS.glob("how-to/*.md")), DOCS / "reference" / "products.md"]
 
+NO_INDEX = {
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_FIND_LINKS": "",
+    "PIP_INDEX_URL": "http://127.0.0.1:9/",
+    "PIP_RETRIES": "0",
+    "UV_HTTP_RETRIES": "0",
+}
+"""Variables for a package index that does not answer: the pages need no network, and ``pack`` asks as readers' does."""
+
 STATUS = "exit status of the command above:"
 BLOCK = re.compile(r"^(?:<!-- file: (?P<file>\S+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 
@@ -39,6 +48,12 @@ def without_code(text: str) -> str:
 
 
 # Commands and Python
+
+
+def share_wheels(cache: Path, session: Path) -> None:
+    """Let ``pack`` find the wheel that it made of this source tree on an earlier page; its key is the tree's content."""
+    (session / "trees").mkdir(mode=0o700, exist_ok=True)
+    (cache / "trees").symlink_to(session / "trees")
 
 
 @dataclass(kw_only=True)
@@ -60,7 +75,7 @@ class Session:
             (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
             (programs / name).chmod(0o755)
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-        self.variables = self.command.environment({"PATH": path, "LC_ALL": "C.UTF-8"})
+        self.variables = self.command.environment({"PATH": path, "LC_ALL": "C.UTF-8", **NO_INDEX})
 
     def follow(self, page: Path) -> None:
         """Do what the page says, from top to bottom."""
@@ -160,6 +175,11 @@ def an_analysis(reader: Session, request: pytest.FixtureRequest) -> None:
     (reader.cwd / "workflow.yaml").write_text("include: [publication.yaml]\n" + unpublished(example))
 
 
+def a_copy_of_the_example(reader: Session, request: pytest.FixtureRequest) -> None:
+    """The example, as ``init`` leaves it."""
+    shutil.copytree(request.getfixturevalue("example"), reader.cwd, dirs_exist_ok=True)
+
+
 def a_finished_run(reader: Session, request: pytest.FixtureRequest) -> None:
     """The example, its outputs, and its bundle."""
     a_bundle(reader, request)
@@ -195,6 +215,7 @@ def a_bundle_of_another_machine(reader: Session, request: pytest.FixtureRequest)
         fasthep_archive.pack(
             request.getfixturevalue("example") / "workflow.yaml",
             reader.cwd / "theirs.crate.zip",
+            index=False,
             cache=request.getfixturevalue("kernel_cache"),
             workers=1,
         )
@@ -215,7 +236,11 @@ def with_an_event_moved(histogram: bytes) -> bytes:
 PREPARED: Mapping[str, Prepare] = {
     "docs/how-to/attach-to-a-paper.md": an_analysis,
     "docs/how-to/check-a-bundle.md": a_bundle,
+    "docs/how-to/compare-two-bundles.md": a_copy_of_the_example,
     "docs/how-to/find-out-what-differs.md": a_bundle_of_another_machine,
+    "docs/how-to/pack-large-data.md": a_copy_of_the_example,
+    "docs/how-to/replay-without-installing.md": a_bundle,
+    "docs/how-to/what-packing-refuses.md": a_copy_of_the_example,
     "docs/reference/products.md": a_finished_run,
 }
 """What the reader of a page has before the first line."""
@@ -228,6 +253,7 @@ def test_every_preparation_is_for_a_page() -> None:
 @pytest.mark.parametrize("page", EXECUTED, ids=named)
 def test_page_does_what_it_says(page: Path, tmp_path: Path, fresh: Command, request: pytest.FixtureRequest) -> None:
     reader = Session(home=tmp_path, command=fresh)
+    share_wheels(fresh.cache, request.getfixturevalue("kernel_cache"))
     if prepare := PREPARED.get(named(page)):
         prepare(reader, request)
     reader.follow(page)
