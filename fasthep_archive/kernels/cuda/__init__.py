@@ -1,0 +1,1 @@
+"""The second target of kernels: CUDA C, for NVIDIA's GPUs."""
