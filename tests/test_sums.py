@@ -1,5 +1,6 @@
 """Exact sums against ``math.fsum`` and ``fractions.Fraction``, compiled and as plain Python."""
 
+import itertools
 import math
 from fractions import Fraction
 from pathlib import Path
@@ -148,6 +149,63 @@ def test_order_partition_and_merge_tree_leave_no_trace(kernel_cache: Path, fills
         last = pieces.pop(random.randrange(len(pieces)))
         pieces[random.randrange(len(pieces))].merge(last)
     assert equal_states(whole.state(), pieces[0].state())
+
+
+adversarial = st.one_of(
+    st.builds(
+        lambda sign, x, power: sign * x * 10.0**power, st.sampled_from([-1, 1]), st.floats(1, 9), st.integers(-300, 300)
+    ),
+    st.floats(-2.3e-308, 2.3e-308),
+    st.sampled_from([2.0**53, 1.0, -(2.0**-53), SMALLEST, 1e300, -1e300]),
+)
+"""Weights of very different sizes, subnormal ones, and ones that cancel; their sums don't overflow."""
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), adversarial), max_size=80),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+    st.lists(st.integers(0, 160), max_size=4),
+)
+@settings(max_examples=150, deadline=None)
+def test_every_bin_is_what_fsum_gives(kernel_cache: Path, fills, cancelling, random, cuts):
+    """Filled in any order and any partition, the parts merged."""
+    if cancelling:
+        fills = [*fills, *((cell, -weight) for cell, weight in fills[::2])]
+    shuffled = random.sample(fills, len(fills))
+    total = ExactSums(4, cache=kernel_cache)
+    edges = [0, *sorted(min(cut, len(fills)) for cut in cuts), len(fills)]
+    for start, stop in itertools.pairwise(edges):
+        part = ExactSums(4, cache=kernel_cache)
+        part.add(
+            np.array([cell for cell, _ in shuffled[start:stop]], np.int64),
+            np.array([weight for _, weight in shuffled[start:stop]], float),
+        )
+        total.merge(part)
+    assert same(total.rounded(), [math.fsum(weight for cell, weight in fills if cell == k) for k in range(4)])
+
+
+parts_of_a_sum = st.lists(st.tuples(st.integers(-1, 2), st.one_of(anything, adversarial)), max_size=15)
+
+
+@given(parts_of_a_sum, parts_of_a_sum, parts_of_a_sum)
+@settings(max_examples=100, deadline=None)
+def test_merging_is_associative_and_commutative(kernel_cache: Path, a, b, c):
+    """In states, that is in every bit that is kept, not only in what they are rounded to."""
+
+    def filled(fills):
+        part = WeightedSums(3, cache=kernel_cache)
+        part.add(np.array([cell for cell, _ in fills], np.int64), np.array([weight for _, weight in fills], float))
+        return part
+
+    def merged(first, second):
+        first.merge(second)
+        return first
+
+    left = merged(merged(filled(a), filled(b)), filled(c)).state()
+    assert equal_states(left, merged(filled(a), merged(filled(b), filled(c))).state())
+    assert equal_states(left, merged(filled(c), merged(filled(b), filled(a))).state())
+    assert equal_states(left, filled([*b, *c, *a]).state())
 
 
 @settings(deadline=None)

@@ -19,6 +19,7 @@ from fasthep_archive.execution.plan import PROFILE, Plan
 from fasthep_archive.execution.run import Results, TaskDone
 from fasthep_archive.execution.worker import Done
 from fasthep_archive.files import write_atomically
+from fasthep_archive.kernels import selftest
 from fasthep_archive.workflow.model import Workflow
 
 FORMAT = 1
@@ -58,6 +59,7 @@ class Record:
     """What happened.
 
     :ivar version: of this tool. :ivar code: version and digest of the code that decides results; keys have it too.
+    :ivar selftest: digest of what the self-test tests; none in bundles from before there was one.
     :ivar kept: outputs of an earlier run that lie beside these, because only some were asked for.
     """
 
@@ -75,6 +77,7 @@ class Record:
     environment: Snapshot
     measured: bool
     workers: int
+    selftest: Digest | None = None
     kept: tuple[str, ...] = ()
 
     def to_json(self) -> JSON:
@@ -98,6 +101,8 @@ class Record:
             "kept": list(self.kept),
             "environment": self.environment.to_json(),
         }
+        if self.selftest is not None:
+            described["selftest"] = self.selftest
         if self.measured:
             described["measured"] = {"seconds": self.seconds, "workers": self.workers, "peak_memory": self.peak_memory}
         return described
@@ -142,6 +147,7 @@ def make_record(
         environment=environment,
         measured=context.measured,
         workers=context.workers,
+        selftest=selftest.tested(),
     )
 
 
@@ -169,6 +175,7 @@ def read_record(value: JSON, workflow: Workflow) -> Record:
         environment=Snapshot.from_json(reader.reader("environment").value),
         measured=measured,
         workers=figures.integer("workers") if figures else 0,
+        selftest=Digest(reader.text("selftest")) if "selftest" in reader.value else None,
         kept=reader.texts("kept"),
     )
 

@@ -20,6 +20,7 @@ from fasthep_archive.execution.store import Store
 from fasthep_archive.formula.columns import sliced
 from fasthep_archive.kernels.compile import Kernel, compile_program
 from fasthep_archive.kernels.program import Program
+from fasthep_archive.kernels.selftest import refuse
 from fasthep_archive.operations.protocol import Output, Part, State
 
 BLOCK = 16_384
@@ -56,8 +57,12 @@ class PassTask:
     cache: Path
 
     def __call__(self) -> Done:
-        """Run the pass and store each stage's state. When it fails, run it stage by stage to find which stage does."""
+        """Run the pass and store each stage's state. When it fails, run it stage by stage to find which stage does.
+
+        :raises TaskError: if this process does not compute as the profile says, and no stage is to blame.
+        """
         clock = _Clock()
+        refuse(self.cache)
         try:
             self._compute(self.work)
         except Exception as error:  # noqa: BLE001 - any failure is reported with the stage that it belongs to
@@ -76,7 +81,9 @@ class PassTask:
         return failures
 
     def _compute(self, work: Work) -> None:
-        for stage, state in states(self.partition, self.kind, work, self.cache).items():
+        computed = states(self.partition, self.kind, work, self.cache)
+        refuse(self.cache)  # what was loaded on the way, to read the file, can have changed how this process computes
+        for stage, state in computed.items():
             self.store.put(self.keys[stage], state)
 
 
@@ -91,6 +98,7 @@ class MergeTask:
     def __call__(self) -> Done:
         """Merge in plan order and store the product's files."""
         clock = _Clock()
+        refuse(self.cache)
         outputs = self.merge.product.merge((self._part(*part) for part in self.merge.parts), self.cache)
         self.store.put(self.merge.key, encoded(outputs))
         return clock.done()
@@ -119,7 +127,11 @@ def states(partition: Partition, kind: str, work: Work, cache: Path) -> Mapping[
 
 
 def warm(work: Work, kind: str, partition: Partition, cache: Path) -> None:
-    """Compile everything that a pass needs, before workers are started, by running it over no events."""
+    """Compile everything that a pass needs, before workers are started, by running it over no events.
+
+    :raises TaskError: if this process does not compute as the profile says.
+    """
+    refuse(cache)
     kernel = compiled(work.program, cache)
     with open_source(kind, partition.file.path, partition.tree) as source:
         columns = source.read(work.branches, partition.start, partition.start)

@@ -1,0 +1,56 @@
+"""``selftest``: whether this process, on this machine, computes what the numeric profile says."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fasthep_archive import __version__
+from fasthep_archive.archive.surroundings import AnyPath, surroundings
+from fasthep_archive.context import NoProgress
+from fasthep_archive.digest import JSON
+
+if TYPE_CHECKING:
+    from fasthep_archive.kernels.selftest import SelfTest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelfTested:
+    """What the self-test found, and how long it took; a first run compiles what it tests."""
+
+    found: SelfTest
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return self.found.passed
+
+    @property
+    def exit_status(self) -> int:
+        """0 if nothing failed, else 1."""
+        return 0 if self.passed else 1
+
+    def to_json(self) -> JSON:
+        """Return all of it as JSON."""
+        return {
+            "passed": self.passed,
+            "version": __version__,
+            "digest": self.found.digest,
+            "seconds": round(self.seconds, 3),
+            "parts": [
+                {"name": part.name, "tests": part.tests, "failures": list(part.failures)} for part in self.found.parts
+            ],
+            "suspects": list(self.found.suspects),
+        }
+
+
+def selftest(*, cache: AnyPath | None = None) -> SelfTested:
+    """Test the arithmetic of this process: its floating-point environment, golden vectors, exact sums, bins."""
+    from fasthep_archive.kernels.selftest import thorough
+
+    context = surroundings(cache, None, NoProgress())
+    begun = time.perf_counter()
+    found = thorough(context.cache)
+    return SelfTested(found=found, seconds=time.perf_counter() - begun)
