@@ -31,11 +31,24 @@ __all__ = [
     "pack",
     "replay",
     "run",
+    "selftest",
     "verify",
 ]
 
 if TYPE_CHECKING:
-    from fasthep_archive.archive import check, diff, hydrate, init, open_bundle, open_run, pack, replay, run, verify
+    from fasthep_archive.archive import (
+        check,
+        diff,
+        hydrate,
+        init,
+        open_bundle,
+        open_run,
+        pack,
+        replay,
+        run,
+        selftest,
+        verify,
+    )
 
 
 def __getattr__(name: str) -> object:

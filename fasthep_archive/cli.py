@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from fasthep_archive import __version__
+from fasthep_archive.bundle.form import counted
 from fasthep_archive.context import Progress
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import ArchiveError, Fault, WorkflowError
@@ -38,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell(f"error: {error}")
         return error.exit_status
     except KeyboardInterrupt:
-        _tell("interrupted; what was finished is kept, and the same command goes on from there")
+        kept = "; what was finished is kept, and the same command goes on from there"
+        _tell(f"interrupted{kept if options.verb is _run else ''}")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our stdout has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_replay,
         _add_diff,
         _add_hydrate,
+        _add_selftest,
     ):
         add(verbs)
     return parser
@@ -190,6 +194,11 @@ def _add_hydrate(verbs: _Verbs) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
 
 
+def _add_selftest(verbs: _Verbs) -> None:
+    parser = _verb(verbs, "selftest", _selftest, "check that this machine computes what the numeric profile says")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
 def _workflow_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workflow", metavar="WORKFLOW", help="the workflow document (YAML)")
     parser.add_argument("--language", metavar="VERSION", help="read the document as this version of the language")
@@ -207,9 +216,9 @@ def _init(options: argparse.Namespace) -> int:
 
     directory = archive.init(options.directory, example=options.example)
     _tell(f"{directory} is ready. Next:")
-    _tell(f"  cd {directory}")
+    _tell(f"  cd {shlex.quote(str(directory))}")
     _tell("  fasthep-archive run workflow.yaml -o out")
-    _tell(f"  fasthep-archive pack workflow.yaml -o {directory.name}.crate.zip")
+    _tell(f"  fasthep-archive pack workflow.yaml -o {shlex.quote(f'{directory.name}.crate.zip')}")
     return 0
 
 
@@ -232,7 +241,8 @@ def _check(options: argparse.Namespace) -> int:
         _print_json([])
     else:
         datasets = ", ".join(dataset.name for dataset in checked.workflow.datasets)
-        _tell(f"no faults: {len(outputs)} outputs from {datasets} in {len(checked.plan.passes)} partitions")
+        partitions = counted(len(checked.plan.passes), "partition")
+        _tell(f"no faults: {counted(len(outputs), 'output')} from {datasets} in {partitions}")
     return 0
 
 
@@ -293,7 +303,7 @@ def _pack(options: argparse.Namespace) -> int:
             _tell(f"note: {note}")
         for advice in readiness(packed.record.workflow.archive.metadata):
             _tell(f"before you publish: {advice}")
-        _tell(f"{packed.path}: {len(packed.record.outputs)} outputs, {size(packed.size)}")
+        _tell(f"{packed.path}: {counted(len(packed.record.outputs), 'output')}, {size(packed.size)}")
         _tell(f"identity {packed.identity}")
         _tell_sidecar(packed.sidecar)
     return 0
@@ -397,10 +407,22 @@ def _hydrate(options: argparse.Namespace) -> int:
             }
         )
     elif not options.quiet:
-        _tell(f"{hydrated.path}: {len(hydrated.gained)} files added, {size(hydrated.size)}")
+        _tell(f"{hydrated.path}: {counted(len(hydrated.gained), 'file')} added, {size(hydrated.size)}")
         _tell(f"identity {hydrated.identity}, as before")
         _tell_sidecar(hydrated.sidecar)
     return 0
+
+
+def _selftest(options: argparse.Namespace) -> int:
+    from fasthep_archive import archive
+    from fasthep_archive.report import selftest
+
+    tested = archive.selftest()
+    if options.json:
+        _print_json(tested.to_json())
+    else:
+        print(selftest.selftest(tested.found, tested.seconds, _screen(sys.stdout)))
+    return tested.exit_status
 
 
 def _tell_sidecar(sidecar: Path | None) -> None:

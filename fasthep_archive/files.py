@@ -75,6 +75,29 @@ def locked(path: Path, name: str) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[bool]:
+    """Hold the file ``path`` locked, made if need be, and yield whether it could be: whether nobody else does.
+
+    The operating system unlocks for a process that dies. Where files can't be locked it yields false.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        yield _locked(handle)
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (OSError, ImportError):  # another process has it; or Windows, which has no fcntl
+        return False
+    return True
+
+
 def _private(state: os.stat_result) -> bool:
     """Return whether a file or directory belongs to this user, and nobody else can write to it."""
     mine = not hasattr(os, "getuid") or state.st_uid == os.getuid()

@@ -39,6 +39,11 @@ class Provided:
         return getattr(import_module(module), attribute)
 
 
+def is_ours(kind: str, name: str) -> bool:
+    """Return whether ``name`` is one of this package's, whatever plug-ins are installed."""
+    return name in _OURS[kind]
+
+
 def provided(kind: str, *, version: str) -> Mapping[str, Provided]:
     """Return everything of ``kind`` that can be named, ours (of ``version``) first.
 

@@ -107,9 +107,11 @@ def index(tmp_path) -> Iterator[Index]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield Index(folder, environ(tmp_path, f"http://127.0.0.1:{server.server_port}/simple/"), requests)
-        server.shutdown()
-        thread.join()
+        try:
+            yield Index(folder, environ(tmp_path, f"http://127.0.0.1:{server.server_port}/simple/"), requests)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def environ(tmp_path, url):
@@ -271,6 +273,20 @@ def test_a_flipped_byte_in_the_folder_is_refused(fetch, tmp_path):
         fetch(wanted, wheels_from=folder)
 
 
+def test_a_file_of_the_folder_that_is_not_the_locked_one_is_passed_over(index, fetch, tmp_path):
+    (file,) = index.add("grid")
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    (folder / file.name).write_bytes(b"another")
+    assert fetch(locked("grid", file), wheels_from=folder) == [file.name]
+
+
+def test_a_folder_of_wheels_that_is_not_there_is_said(index, fetch, tmp_path):
+    (file,) = index.add("grid")
+    with pytest.raises(UsageError, match=r"there is no folder .*nowhere"):
+        fetch(locked("grid", file), wheels_from=tmp_path / "nowhere")
+
+
 def test_what_is_there_is_not_fetched_again(index, fetch):
     (file,) = index.add("grid")
     fetch(locked("grid", file))
@@ -287,7 +303,7 @@ def test_an_index_is_not_asked_for_what_is_on_none(index, fetch):
 
 def test_no_index_is_asked_when_none_is_to_be(index, fetch):
     (file,) = index.add("grid")
-    with pytest.raises(DataError, match=r"grid-1.0-py3-none-any.whl is not at hand[\s\S]*folder of wheels"):
+    with pytest.raises(DataError, match=r"grid-1.0-py3-none-any.whl is not at hand[\s\S]*--wheels DIR"):
         fetch(locked("grid", file), index=False)
     assert index.requests == []
 

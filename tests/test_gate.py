@@ -304,7 +304,15 @@ def wheel(path: Path, content: dict[str, str]) -> Member:
 
 def test_texts_of_own_wheels_are_examined(tmp_path: Path) -> None:
     member = wheel(tmp_path / "cuts-1-py3-none-any.whl", {"cuts/__init__.py": "X = '/home/josiah/x'"})
-    [finding] = gate.examine(gate.of_members([member], wheels={member.name}), ORIGIN)
+    [finding] = gate.examine(gate.of_members([member], wheels={member.name: None}), ORIGIN)
+    assert str(finding.where) == f"{member.name}/cuts/__init__.py:1:6"
+
+
+def test_of_a_changed_package_only_what_was_changed_is_examined(tmp_path: Path) -> None:
+    content = {"cuts/__init__.py": "X = '/home/josiah/x'", "cuts/old.py": "Y = '/home/antoine/y'"}
+    member = wheel(tmp_path / "cuts-1-py3-none-any.whl", content)
+    own = {member.name: ("cuts/__init__.py", "cuts/gone.py")}
+    [finding] = gate.examine(gate.of_members([member], wheels=own), ORIGIN)
     assert str(finding.where) == f"{member.name}/cuts/__init__.py:1:6"
 
 
@@ -316,7 +324,7 @@ def test_other_wheels_are_not_examined(tmp_path: Path) -> None:
 def test_addresses_in_a_packages_metadata_are_declared(tmp_path: Path) -> None:
     metadata = "Metadata-Version: 2.4\nName: cuts\nAuthor-email: J <j@brown.edu>, k@brown.edu\n\nAsk l@brown.edu\n"
     member = wheel(tmp_path / "cuts-1-py3-none-any.whl", {"cuts-1.dist-info/METADATA": metadata})
-    findings = gate.examine(gate.of_members([member], wheels={member.name}), ORIGIN)
+    findings = gate.examine(gate.of_members([member], wheels={member.name: None}), ORIGIN)
     assert [finding.shown for finding in findings] == ["l@brown.edu"]
 
 

@@ -326,6 +326,36 @@ def test_a_dirty_source_tree_is_said(pack, tree):
     assert found.notes[-1].startswith("edited 1.5 has changes that are not in commit ")
 
 
+def test_what_was_copied_from_a_source_tree_is_of_no_known_commit(pack, tree, tmp_path, monkeypatch):
+    copied = wheel(tmp_path / "copied", "edited-1.4-py3-none-any.whl", module="edited")
+    install(tmp_path / "copy", copied)
+    note = tmp_path / "copy" / "edited-1.4.dist-info" / "direct_url.json"
+    note.write_text(json.dumps({"url": tree.as_uri(), "dir_info": {}}))
+    monkeypatch.syspath_prepend(str(tmp_path / "copy"))
+    (edited,) = pack("edited").lock.packages
+    assert (edited.version, edited.status, edited.commit, edited.dirty) == ("1.4", "built", None, None)
+
+
+# --- whose files are carried ---------------------------------------------------------------------------------------
+
+
+def test_files_from_an_index_are_nobodys_own_even_when_none_can_be_asked(packed):
+    assert packed["fat, no index"].own == {}
+
+
+def test_files_that_are_on_no_index_may_be_the_authors(packed):
+    assert packed["thin"].own == {PRIVATE: None}
+
+
+def test_of_a_changed_package_only_what_was_changed_may_be_the_authors(pack, site):
+    (site / "tiny.py").write_text("version = 'mended'\n")
+    assert pack(index=False).own == {TINY: ("tiny.py",)}
+
+
+def test_all_files_of_a_source_tree_may_be_the_authors(pack, tree):
+    assert pack("edited").own == {"edited-1.5-py3-none-any.whl": None}
+
+
 # --- what rebuilds it ----------------------------------------------------------------------------------------------
 
 

@@ -311,9 +311,11 @@ def index(directory: Path, *wheels: Wheel, yanked: str = "") -> Iterator[dict[st
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield {"PIP_INDEX_URL": f"http://127.0.0.1:{server.server_port}/", "PIP_NO_CACHE_DIR": "1"}
-        server.shutdown()
-        thread.join()
+        try:
+            yield {"PIP_INDEX_URL": f"http://127.0.0.1:{server.server_port}/", "PIP_NO_CACHE_DIR": "1"}
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Silent(http.server.SimpleHTTPRequestHandler):
@@ -336,6 +338,18 @@ def test_what_is_not_carried_comes_from_the_index(builder: Builder, tmp_path: Pa
     assert version_of(built, "tiny") == "1.0"
     assert "installing 2 packages, 1 of them from the package index that pip is configured for" in builder.said
     assert any(line.startswith("Downloading ") and tiny().file in line for line in builder.said)
+
+
+def test_what_is_carried_does_not_come_from_an_index_that_has_another_of_its_name(
+    builder: Builder, tmp_path: Path
+) -> None:
+    theirs = Wheel(file=tiny().file, raw=wheel("tiny", {"tiny.py": "VERSION = 'other'\n"}).raw)
+    (more,) = named("more")
+    bundle = Locked(entries=(entry(TOOLS), entry(tiny()), entry(more, carried=())))
+    with index(tmp_path / "index", theirs, more) as variables:
+        built = builder.build(bundle, **variables)
+    assert (version_of(built, "tiny"), version_of(built, "more")) == ("1.0", "1.0")
+    assert [line for line in builder.said if tiny().file in line] == []
 
 
 def test_a_yanked_version_is_installed_and_said(builder: Builder, tmp_path: Path) -> None:

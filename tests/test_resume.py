@@ -289,3 +289,18 @@ def test_a_directory_below_a_file_is_an_error_of_the_user(toy: Toy, kernel_cache
     with pytest.raises(DataError, match=f"{out} can't be written: Not a directory") as caught:
         fasthep_archive.run(toy.workflow, out, cache=kernel_cache)
     assert caught.value.exit_status == 2
+
+
+def test_what_a_killed_pack_leaves_behind_is_cleared_by_the_next_one(
+    fresh: Command, example: Path, tmp_path: Path
+) -> None:
+    words = ("pack", example / "workflow.yaml", "-o", tmp_path / "x.crate.zip", "-q", "--no-index")
+    process = fresh.start(*words)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".fasthep-archive-*/staged")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list(tmp_path.glob(".fasthep-archive-*"))
+    fresh(*words)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["x.crate.zip"]

@@ -16,6 +16,7 @@ from fasthep_archive.archive.opening import open_bundle, open_run, verify
 from fasthep_archive.archive.packing import Packed, pack
 from fasthep_archive.archive.replaying import Replayed, replay
 from fasthep_archive.archive.running import Ran, run
+from fasthep_archive.archive.selftesting import SelfTested, selftest
 from fasthep_archive.archive.starting import init
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Packed",
     "Ran",
     "Replayed",
+    "SelfTested",
     "check",
     "diff",
     "hydrate",
@@ -33,5 +35,6 @@ __all__ = [
     "pack",
     "replay",
     "run",
+    "selftest",
     "verify",
 ]

@@ -60,7 +60,11 @@ def _fetch(items: Sequence[Input], root: Path, *, fetch: bool, context: Context)
     for item in items:
         context.progress.start(f"fetching {item.name}", item.size, "bytes")
         expected = Expected(size=item.size, sha256=item.sha256)
-        fetched(item.urls, root / layout.INPUTS / item.name, expected=expected, progress=context.progress)
+        try:
+            fetched(item.urls, root / layout.INPUTS / item.name, expected=expected, progress=context.progress)
+        except DataError as error:
+            error.hint = f"{error.hint or 'try again later'}; or name a folder that has {item.name} with --data DIR"
+            raise
 
 
 def _unobtainable(items: Sequence[Input], *, fetch: bool) -> DataError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from fasthep_archive.bundle.container import Member
     from fasthep_archive.bundle.gate import Finding, Text
     from fasthep_archive.bundle.staging import Staged
-    from fasthep_archive.environment.lock import Lock
     from fasthep_archive.workflow.model import Workflow
 
 
@@ -49,13 +48,14 @@ class Gate:
 
         self._examine(gate.of_staged(staged))
 
-    def members(self, lock: Lock) -> Callable[[Sequence[Member]], None]:
-        """Return what examines all members, and the wheels that were built from the author's own trees."""
-        from fasthep_archive.bundle import gate, layout
-        from fasthep_archive.environment.snapshot import TOOL
+    def members(self, own: Mapping[str, Collection[str] | None]) -> Callable[[Sequence[Member]], None]:
+        """Return what examines all members, and in wheels what the author may have written.
 
-        built = [item for item in lock.packages if item.status == "built" and item.name not in (TOOL, "pip")]
-        wheels = [layout.WHEELS + artifact.name for item in built for artifact in item.artifacts]
+        :param own: paths in wheels, by the name of the wheel; ``None`` for all that it has.
+        """
+        from fasthep_archive.bundle import gate, layout
+
+        wheels = {layout.WHEELS + name: paths for name, paths in own.items()}
         return lambda members: self._examine(tuple(gate.of_members(members, wheels=wheels)))
 
     def _examine(self, texts: Sequence[Text]) -> None:

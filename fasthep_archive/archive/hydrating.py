@@ -60,7 +60,7 @@ def hydrate(
     goal = bundle_target(Path(target) if target is not None else _fat(path))
     with open_bundle(path, payload=True, progress=context.progress) as opened, workspace(goal.parent) as space:
         context.progress.close()
-        thin = _restored(opened, space / "staged")
+        thin = restored(opened, space / "staged")
         folder = None if data is None else Path(data)
         found = provide(opened, space / "staged", folder, fetch=True, context=context)
         added = _downloaded(thin, space / "wheels", None if wheels is None else Path(wheels), context, index=index)
@@ -85,7 +85,7 @@ def _fat(bundle: Path) -> Path:
     return bundle.with_name(f"{bundle.name.removesuffix(SUFFIX)}.fat{SUFFIX}")
 
 
-def _restored(opened: Bundle, root: Path) -> Contents:
+def restored(opened: Bundle, root: Path) -> Contents:
     """Unpack ``opened`` below ``root`` and return what it was made from."""
     from fasthep_archive.bundle import layout
     from fasthep_archive.bundle.seal import Contents

@@ -15,6 +15,7 @@ from fasthep_archive.archive.sealing import Sealed, sealed
 from fasthep_archive.archive.surroundings import AnyPath, bundle_target, empty_store, surroundings, workspace
 from fasthep_archive.context import Progress
 from fasthep_archive.digest import Digest
+from fasthep_archive.errors import UsageError
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.seal import Contents
@@ -69,6 +70,7 @@ def pack(
     :param platforms: platforms besides this one whose wheels a fat bundle carries, in pip's words.
     :param index: whether a package index may be asked for hashes and wheels.
     :param allow: ids of what the gate refused and the author lets through.
+    :raises UsageError: for platforms without a fat bundle, or a place where nothing can be written.
     :raises WorkflowError: for faults of the document, and for secrets and paths that must not be published.
     """
     from fasthep_archive.bundle.layout import SUFFIX
@@ -77,6 +79,8 @@ def pack(
     from fasthep_archive.environment.prepare import prepare
     from fasthep_archive.environment.snapshot import TOOL
 
+    if platforms and form != "fat":
+        raise UsageError("--platform names wheels to carry, and only a fat bundle carries them", hint="say --fat too")
     context = surroundings(cache, workers, progress)
     found = checked(document(workflow, language), context, "none", chunk)
     target = bundle_target(Path(bundle if bundle is not None else f"{found.workflow.name}{SUFFIX}"))
@@ -105,7 +109,7 @@ def pack(
             left_out=_left_out(ran.record, form, data),
             created=context.now,
         )
-        written = sealed(contents, target, examine=gate.members(prepared.lock), progress=context.progress)
+        written = sealed(contents, target, examine=gate.members(prepared.own), progress=context.progress)
         return _packed(written, contents, [*prepared.notes, *gate.unused, *_homeless(contents)])
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,8 +31,9 @@ from fasthep_archive.errors import ArchiveError, BundleError, RebuildError
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.reader import Bundle
+    from fasthep_archive.bundle.rebuild import Built
     from fasthep_archive.execution.record import Record
-    from fasthep_archive.verification.verdict import Report
+    from fasthep_archive.verification.verdict import How, Report
 
 Env: TypeAlias = Literal["auto", "current", "locked"]
 """Where a replay runs: in this environment; in the one that the bundle locks, rebuilt; or in this one if its packages,
@@ -92,10 +95,12 @@ def replay(
         if not consent(opened):
             raise BundleError("nothing was run: you did not agree to run this bundle", hint="say --yes if you trust it")
         refuse_unobtainable(opened, wishes.data, fetch=fetch)
+        new = not Path(directory).exists()
         target = claimed(Path(directory))
-        if env == "locked" or (env == "auto" and not _as_locked(opened)):
-            return _replayed_there(opened, target, wishes, python, context)
-        return _replayed_here(opened, target, wishes, context)
+        with _left_as_it_was(target, new=new):
+            if env == "locked" or (env == "auto" and not _as_locked(opened, context)):
+                return _replayed_there(opened, target, _rebuilt(opened, python, context), wishes, context)
+            return _replayed_here(opened, target, wishes, context)
 
 
 def _replayed_here(opened: Bundle, target: Path, wishes: Wishes, context: Context) -> Replayed:
@@ -108,15 +113,16 @@ def _replayed_here(opened: Bundle, target: Path, wishes: Wishes, context: Contex
         context.progress.close()
         found = checked(resolved(space / layout.RESOLVED), context, "read", wishes.chunk)
         ran = carry_out(found, wishes.only, empty_store(space), target, context)
-    return _compared(opened, ran, wishes.only)
+    return _compared(opened, ran, wishes.only, context)
 
 
-def _compared(opened: Bundle, ran: Ran, only: Sequence[str]) -> Replayed:
+def _compared(opened: Bundle, ran: Ran, only: Sequence[str], context: Context) -> Replayed:
     """Judge the outputs of a replay, and leave the report beside them."""
     from fasthep_archive.bundle import layout
     from fasthep_archive.environment.differences import differences
     from fasthep_archive.environment.snapshot import TOOL, Snapshot
     from fasthep_archive.execution.record import REPORT, write_text
+    from fasthep_archive.operations.reading import inside_profile
     from fasthep_archive.verification.explain import explained
     from fasthep_archive.verification.policy import verdicts
     from fasthep_archive.verification.verdict import RanIn
@@ -127,21 +133,39 @@ def _compared(opened: Bundle, ran: Ran, only: Sequence[str]) -> Replayed:
         for item in opened.summary.outputs
         if not only or item.stage in only
     ]
-    replayed = [comparable(item, (ran.directory / item.name).read_bytes) for item in ran.record.outputs]
+    exact = inside_profile(ran.record.workflow)
+    replayed = [comparable(item, (ran.directory / item.name).read_bytes, exact=exact) for item in ran.record.outputs]
     judged = verdicts(recorded, replayed, ran.record.workflow.archive.verify)
-    found = differences(then, ran.record.environment, hashes=({TOOL: (code_of(opened),)}, {TOOL: (code_version(),)}))
-    report = explained(judged, found, ran_in=RanIn.of(ran.record.environment, "as installed"))
+    found = differences(
+        then, ran.record.environment, hashes=({TOOL: (f"code:{code_of(opened)}",)}, {TOOL: (f"code:{code_version()}",)})
+    )
+    report = explained(judged, found, ran_in=RanIn.of(ran.record.environment, _came(context)))
     write_text(ran.directory / REPORT, report.to_json())
     return Replayed(report=report, record=ran.record, directory=ran.directory)
 
 
-def _as_locked(opened: Bundle) -> bool:
+def _came(context: Context) -> How:
+    """Return how the environment of this process came to be there: bundles rebuild theirs in the cache."""
+    from fasthep_archive.bundle.rebuild import ENVIRONMENTS
+
+    rebuilt = Path(sys.prefix).resolve().is_relative_to((context.cache / ENVIRONMENTS).resolve())
+    return "rebuilt from the lock" if rebuilt else "as installed"
+
+
+def _as_locked(opened: Bundle, context: Context) -> bool:
     """Return whether this environment is the locked one: packages, minor version of Python, and code of this tool."""
     from fasthep_archive.bundle import layout
     from fasthep_archive.environment.lock import Lock
-    from fasthep_archive.environment.present import is_present
+    from fasthep_archive.environment.present import unlike
+    from fasthep_archive.environment.snapshot import TOOL
 
-    return code_of(opened) == code_version() and is_present(Lock.of(opened.read(layout.LOCK)))
+    found = list(unlike(Lock.of(opened.read(layout.LOCK))))
+    if not found and code_of(opened) != code_version():
+        found = [f"the code of {TOOL} is {code_version()} here, {code_of(opened)} made the outputs"]
+    if found:
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        context.progress.message(f"environment: this is not the locked one ({'; '.join(found[:3])}{more})")
+    return not found
 
 
 def code_of(opened: Bundle) -> str:
@@ -152,13 +176,25 @@ def code_of(opened: Bundle) -> str:
     return str(engine["code"]) if isinstance(engine, Mapping) and "code" in engine else "unknown"
 
 
-def _replayed_there(opened: Bundle, target: Path, wishes: Wishes, python: str | None, context: Context) -> Replayed:
-    """Rebuild the locked environment, let the bundle's own version of this tool replay there, and read what it left."""
+@contextmanager
+def _left_as_it_was(directory: Path, *, new: bool) -> Iterator[None]:
+    """Remove a ``new`` directory if something goes wrong and nothing is in it."""
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                directory.rmdir()
+        raise
+
+
+def _rebuilt(opened: Bundle, python: str | None, context: Context) -> Built:
+    """Rebuild the environment that the bundle locks."""
     from fasthep_archive.bundle.interpreters import CannotRebuild
     from fasthep_archive.bundle.rebuild import build
 
     try:
-        built = build(
+        return build(
             opened.package,
             opened.verification,
             context.cache,
@@ -167,8 +203,12 @@ def _replayed_there(opened: Bundle, target: Path, wishes: Wishes, python: str | 
             say=lambda line: context.progress.message(f"environment: {line}"),
         )
     except CannotRebuild as error:
-        hint = f"{error.hint}; '--env current' replays in this environment and says what differs"
-        raise RebuildError(error.message, hint=hint) from error
+        here = "" if "--env current" in error.hint else "; '--env current' replays here and says what differs"
+        raise RebuildError(error.message, hint=error.hint + here) from error
+
+
+def _replayed_there(opened: Bundle, target: Path, built: Built, wishes: Wishes, context: Context) -> Replayed:
+    """Let the bundle's own version of this tool replay in the rebuilt environment, and read what it left."""
     _run_there(built.python, opened.path, target, wishes, context)
     return _left(opened, target)
 

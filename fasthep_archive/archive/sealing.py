@@ -57,7 +57,7 @@ def sealed(
     about = replace(about, files=seal.files(members, staged))
     members.append(seal.text_member(layout.CRATE, crate.graph(about)))
     examine(members)
-    members += seal.bag(members, contents, summary.identity)
+    members += seal.bag(members, summary.identity, record.version, contents.created, contents.references)
     sidecar = seal.write_sidecar(target, container.write(members, target, progress=progress))
     return Sealed(path=target, size=target.stat().st_size, identity=summary.identity, sidecar=sidecar)
 
@@ -81,8 +81,13 @@ def _texts(about: Description, contents: Contents, drawn: Markup) -> list[Member
     ]
 
 
-def comparable(item: RecordedOutput | BundledOutput, read: Callable[[], bytes] | None) -> Output:
-    """Return an output of a record or of a bundle as what verification compares."""
+def comparable(
+    item: RecordedOutput | BundledOutput, read: Callable[[], bytes] | None, *, exact: bool | None = None
+) -> Output:
+    """Return an output of a record or of a bundle as what verification compares.
+
+    :param exact: whether all that leads to it is inside the numeric profile; none where that is not known.
+    """
     from fasthep_archive.verification.outputs import Output, kind_named
 
     return Output(
@@ -91,5 +96,6 @@ def comparable(item: RecordedOutput | BundledOutput, read: Callable[[], bytes] |
         stage=item.stage,
         sha256=item.sha256,
         content=item.content,
+        exact=exact,
         read=read,
     )

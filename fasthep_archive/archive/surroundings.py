@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache as cached
 from pathlib import Path
@@ -15,9 +16,14 @@ import fasthep_archive
 from fasthep_archive.context import Context, NoProgress, Progress
 from fasthep_archive.digest import of_bytes
 from fasthep_archive.errors import UsageError, writing
+from fasthep_archive.files import alone
 
 if TYPE_CHECKING:
     from fasthep_archive.execution.store import Store
+
+_WORKSPACE = ".fasthep-archive-"
+_HELD = "held"
+"""The file of a workspace that its process holds locked."""
 
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -65,8 +71,8 @@ def code_version() -> str:
     """
     package = Path(fasthep_archive.__file__).parent
     rooms = ("data", "execution", "formula", "kernels", "operations")
-    sources = sorted(path for room in rooms for path in (package / room).glob("*.py"))
-    code = of_bytes(b"".join(path.name.encode() + path.read_bytes() for path in sources))
+    sources = sorted(path for room in rooms for path in (package / room).rglob("*.py"))
+    code = of_bytes(b"".join(path.relative_to(package).as_posix().encode() + path.read_bytes() for path in sources))
     return f"{fasthep_archive.__version__}+{code[:16]}"
 
 
@@ -91,11 +97,24 @@ def empty_store(space: Path) -> Store:
 
 @contextmanager
 def workspace(parent: Path) -> Iterator[Path]:
-    """Yield a new directory in ``parent``, on the file system of what is made; gone afterwards."""
+    """Yield a new directory in ``parent``, on the file system of what is made; gone afterwards.
+
+    What a process that was killed has left there is cleared first.
+    """
+    for left in parent.glob(f"{_WORKSPACE}*"):
+        _clear(left)
     with writing(parent):
-        space = tempfile.TemporaryDirectory(dir=parent, prefix=".fasthep-archive-")
-    with space as directory:
+        space = tempfile.TemporaryDirectory(dir=parent, prefix=_WORKSPACE)
+    with space as directory, alone(Path(directory) / _HELD):
         yield Path(directory)
+
+
+def _clear(left: Path) -> None:
+    """Remove a workspace if its process has gone: whoever works in one holds a file of it locked."""
+    if (left / _HELD).is_file() and not left.is_symlink():
+        with suppress(OSError), alone(left / _HELD) as abandoned:
+            if abandoned:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def claimed(directory: Path) -> Path:

@@ -18,7 +18,7 @@ import codecs
 import io
 import zipfile
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
@@ -96,16 +96,19 @@ def of_staged(staged: Staged) -> tuple[Text, ...]:
     return (*documents, Text(file=layout.RESOLVED, source=staged.resolved, derived=True))
 
 
-def of_members(members: Iterable[Member], *, wheels: Collection[str] = ()) -> Iterator[Text]:
+def of_members(
+    members: Iterable[Member], *, wheels: Mapping[str, Collection[str] | None] | None = None
+) -> Iterator[Text]:
     """Yield those of ``members`` that are text, and the texts in wheels.
 
     The program that each bundle starts with is left out: it is the same in all.
 
-    :param wheels: names of members that are wheels made here from the author's files.
+    :param wheels: the members that are wheels made here, and the paths in them of what the author may have written;
+        ``None`` for all that they have.
     """
     for member in members:
-        if member.name in wheels:
-            yield from _of_wheel(member)
+        if wheels and member.name in wheels:
+            yield from _of_wheel(member, wheels[member.name])
         elif member.name != layout.PROGRAM and _is_text(member.source):
             derived = not member.name.startswith(layout.PAYLOAD) or member.name.startswith(_WRITTEN_HERE)
             yield Text(file=member.name, source=member.source, derived=derived)
@@ -144,10 +147,10 @@ def unused(findings: Iterable[Finding], allowed: Iterable[str]) -> tuple[str, ..
     return tuple(f"{id_} is allowed, and nothing that was found has this id" for id_ in allowed if id_ not in found)
 
 
-def _of_wheel(member: Member) -> Iterator[Text]:
+def _of_wheel(member: Member, paths: Collection[str] | None) -> Iterator[Text]:
     source = io.BytesIO(member.source) if isinstance(member.source, bytes) else member.source
     with zipfile.ZipFile(source) as wheel:
-        for name in sorted(wheel.namelist()):
+        for name in sorted(wheel.namelist() if paths is None else {*wheel.namelist()}.intersection(paths)):
             content = wheel.read(name)
             if not name.endswith("/") and _is_text(content):
                 metadata = name.endswith(".dist-info/METADATA")

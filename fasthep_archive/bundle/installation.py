@@ -98,7 +98,7 @@ def _of_lock(number: int) -> str:
 
 
 class Installation(NamedTuple):
-    """One use of pip. ``absent`` are the packages that the bundle doesn't carry."""
+    """The use of pip for one environment. ``absent`` are the packages that the bundle doesn't carry."""
 
     pip: Sequence[str]
     requirements: Path
@@ -107,21 +107,40 @@ class Installation(NamedTuple):
     say: Callable[[str], object]
 
     def install(self, wheels: Path) -> None:
-        """Install the requirements.
+        """Install the requirements: what is carried from ``wheels``, and the rest from the package index.
+
+        Apart from each other: of two files for one version pip takes the index's, and what the author has changed or
+        built is often on an index under the same name and version, with other bytes.
 
         :raises CannotRebuild: names all that can't be had.
         """
+        blocks = _blocks(self.requirements.read_text(encoding="utf-8"))
+        carried = [block for block in blocks if _pinned(block) not in self.absent]
+        absent = [block for block in blocks if _pinned(block) in self.absent]
+        status, output = self._installed(carried, "--isolated", "--no-index", "--no-cache-dir", "--find-links", wheels)
+        if status:
+            message = f"pip could not install the packages that the bundle carries:\n{_end(output)}"
+            hint = "mend what it says, or replay with --env current in an environment of your own"
+            raise CannotRebuild(message, hint)
+        if absent:
+            status, output = self._installed(absent, indexed=True)
+            if status:
+                raise self._failure(absent, output)
+
+    def _installed(self, blocks: Sequence[str], *options: str | Path, indexed: bool = False) -> tuple[int, str]:
+        """Run pip for the requirements ``blocks``, and return its exit status and all that it said.
+
+        :param indexed: whether the user's configuration of indexes holds.
+        """
+        self.requirements.write_text("".join(blocks), encoding="utf-8")
         # Compiling all modules takes six times as long as installing them (36 against 6 s for this tool and what it
         # needs), and most are never imported: those that are get compiled then.
-        offline = ["--isolated", "--no-index", "--no-cache-dir"] if not self.absent else []
-        options = ["--find-links", str(wheels), "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-user"]
-        quietly = ["--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar", "off", "--no-compile"]
-        command = [*self.pip, "install", *offline, *options, *quietly, "--no-warn-script-location"]
-        status, output = self._pip([*command, "-r", str(self.requirements)])
-        if status:
-            raise self._failure(command, output)
+        exactly = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-user", "--no-compile"]
+        quietly = ["--disable-pip-version-check", "--no-input", "--no-color", "--progress-bar", "off"]
+        command = [*self.pip, "install", *map(str, options), *exactly, *quietly, "--no-warn-script-location"]
+        return self._pip([*command, "-r", str(self.requirements)], indexed=indexed)
 
-    def _pip(self, command: Sequence[str]) -> tuple[int, str]:
+    def _pip(self, command: Sequence[str], *, indexed: bool) -> tuple[int, str]:
         """Run pip and return its exit status and all that it said; tell of downloads as they begin."""
         output = []
         with subprocess.Popen(  # noqa: S603 - no shell; pip, verified
@@ -129,7 +148,7 @@ class Installation(NamedTuple):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=self._environ(),
+            env=self._environ(indexed=indexed),
             encoding="utf-8",
             errors="replace",
         ) as process:
@@ -139,17 +158,17 @@ class Installation(NamedTuple):
                     self.say(line.strip())
         return process.returncode, "".join(output)
 
-    def _environ(self) -> dict[str, str]:
-        """Return the variables for pip: none of its own where the bundle has everything."""
-        kept = _INDEX_SETTINGS if self.absent else ()
+    def _environ(self, *, indexed: bool) -> dict[str, str]:
+        """Return the variables for pip: none of its own where no index is asked."""
+        kept = _INDEX_SETTINGS if indexed else ()
         plain = undisturbed(self.environ).items()
         environ = {name: value for name, value in plain if not name.startswith("PIP_") or name in kept}
-        return environ if self.absent else {**environ, "PIP_CONFIG_FILE": os.devnull}
+        return environ if indexed else {**environ, "PIP_CONFIG_FILE": os.devnull}
 
-    def _failure(self, command: Sequence[str], output: str) -> CannotRebuild:
+    def _failure(self, blocks: Sequence[str], output: str) -> CannotRebuild:
         """Return why pip failed. It stops at the first package that it can't get; the others are looked for here."""
         lost = _lost(output)
-        if not lost or not self.absent:
+        if not lost:
             message = f"pip could not install the locked packages:\n{_end(output)}"
             return CannotRebuild(
                 message, "mend what it says, or replay with --env current in an environment of your own"
@@ -158,17 +177,17 @@ class Installation(NamedTuple):
             message = f"no package index answered, and the bundle does not carry {counted(len(self.absent), 'package')}"
             named = [f"  {pinned}" for pinned in self.absent]
             return CannotRebuild("\n".join([f"{message}:", *named]), f"connect to a network, or {_WAY_OUT}")
-        lost = sorted([*lost, *self._also_lost(command, lost)])
+        lost = sorted([*lost, *self._also_lost(blocks, lost)])
         message = f"the package index has {counted(len(lost), 'package')} of the lock no more, or with other contents:"
         return CannotRebuild("\n".join([message, *(f"  {pinned}" for pinned in lost)]), _WAY_OUT)
 
-    def _also_lost(self, command: Sequence[str], known: Sequence[str]) -> Iterator[str]:
+    def _also_lost(self, blocks: Sequence[str], known: Sequence[str]) -> Iterator[str]:
         """Yield what can't be had either, asking without those that are known until pip is content."""
-        blocks = _blocks(self.requirements.read_text(encoding="utf-8"))
         while known:
             blocks = [block for block in blocks if _pinned(block) not in known]
-            self.requirements.write_text("".join(blocks), encoding="utf-8")
-            status, output = self._pip([*command, "--dry-run", "-r", str(self.requirements)])
+            if not blocks:
+                return
+            status, output = self._installed(blocks, "--dry-run", indexed=True)
             left = {_pinned(block) for block in blocks}
             known = [pinned for pinned in _lost(output) if pinned in left] if status else []
             yield from known

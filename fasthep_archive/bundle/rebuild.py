@@ -41,6 +41,8 @@ REQUIREMENTS = "data/environment/requirements.txt"
 WHEELS = "data/environment/wheels/"
 TOOL = "fasthep_archive"
 """The package that replays, which every lock has."""
+ENVIRONMENTS = "environments"
+"""Where the cache has what was rebuilt."""
 
 _COMPLETE = "complete.json"
 _PIP = re.compile(re.escape(WHEELS) + r"pip-[^/]+\.whl")
@@ -97,7 +99,7 @@ def build(
     wanted = recorded(package, verification)
     interpreter = suitable(wanted, python, environ)
     key = _key(verification.bag.payload[LOCK], interpreter)
-    place = Path(cache).absolute() / "environments" / key
+    place = Path(cache).absolute() / ENVIRONMENTS / key
     with _blaming_the_cache(place):
         _refuse_foreign(place.parent)
         finished = _finished(place)

@@ -184,13 +184,18 @@ def program_member() -> Member:
     return _bytes(layout.PROGRAM, program())
 
 
-def bag(members: Sequence[Member], contents: Contents, identity_: Digest) -> tuple[Member, ...]:
-    """Return BagIt's files for all other members, and for what may be fetched."""
-    away = contents.references
+def bag(
+    members: Sequence[Member],
+    identity_: Digest,
+    version: str,
+    created: datetime,
+    away: Mapping[str, tuple[manifest.Reference, Digest]],
+) -> tuple[Member, ...]:
+    """Return BagIt's files for all other members, and for what is ``away`` and may be fetched."""
     sizes = [_size(member) for member in members if member.name.startswith(layout.PAYLOAD)]
     sizes += [reference.size for reference, _ in away.values()]
-    date = contents.created.date().isoformat()
-    info = manifest.info_text(sizes, identity=identity_, agent=f"{TOOL} {contents.record.version}", date=date)
+    date = created.date().isoformat()
+    info = manifest.info_text(sizes, identity=identity_, agent=f"{TOOL} {version}", date=date)
     here = {member.name: _digest(member) for member in members if member.name.startswith(layout.PAYLOAD)}
     paid = {**here, **{name: sha256 for name, (_, sha256) in away.items()}}
     fetch = manifest.fetch_text({name: reference for name, (reference, _) in away.items()})

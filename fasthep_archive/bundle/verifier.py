@@ -47,6 +47,7 @@ MANY = 100
 """Problems that are told; further ones are counted."""
 HINT = "get the bundle again from where it was published, and compare its SHA-256 with the one published there"
 _REQUIRED = (CRATE, SUMMARY, PROGRAM, DECLARATION, BAG_INFO, MANIFEST, TAG_MANIFEST, RESOLVED)
+_LISTED = ("input", "output")
 _NOTHING: Mapping[str, Any] = {}
 _Read = TypeVar("_Read")
 
@@ -230,7 +231,8 @@ def verdict(found: Verification, bundle: str, *, described: bool = False) -> str
     if not found.sound:
         return f"{bundle}: damaged, {counted(len(found.problems), 'problem')}"
     held = f"{len(found.members)} files of {found.size} bytes"
-    away = f"; {len(found.referenced)} more are referenced, not included" if found.referenced else ""
+    absent = {kind: sum(not item["included"] for item in found.summary.get(f"{kind}s", ())) for kind in _LISTED}
+    away = "".join(f"; {counted(number, kind)} not included" for kind, number in absent.items() if number)
     if described:
         return f"{held}{away}. The list is sound; the files below {PAYLOAD} were not read: 'verify' does"
     return f"{bundle}: sound, {held}{away}; identity {found.summary['identity']}"

@@ -290,14 +290,19 @@ def _builds(name: str, version: str | None, hashes: tuple[Hashes, Hashes]) -> It
     With a common one they may be the same: an index gains artifacts of a version that is out, for other platforms.
     """
     before, now = (frozenset(known.get(name, ())) for known in hashes)
-    if not before or not now:
-        return
+    if not before or not now or not _kinds(before) & _kinds(now):
+        return  # what an index offers can't be compared with what is installed
     if before & now:
         one, other = (_more(version, len(own)) for own in (before - now, now - before))
         yield from _changed("package", name, one, other, "other")
     else:
         one, other = (f"{version} ({min(build)[:19]})" for build in (before, now))
         yield from _changed("package", name, one, other, package_effect(name))
+
+
+def _kinds(hashes: frozenset[str]) -> frozenset[str]:
+    """Return what the hashes are of: ``sha256`` of artifacts, ``record`` of installed files."""
+    return frozenset(text.partition(":")[0] for text in hashes)
 
 
 def _more(version: str | None, own: int) -> str:

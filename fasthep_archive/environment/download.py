@@ -20,17 +20,18 @@ from pathlib import Path
 
 from fasthep_archive import digest
 from fasthep_archive.context import Progress
+from fasthep_archive.digest import Digest
 from fasthep_archive.environment.building import UNREACHABLE
 from fasthep_archive.environment.lock import Artifact, Locked
 from fasthep_archive.environment.platforms import Target, abi, here, there
-from fasthep_archive.errors import DataError, writing
+from fasthep_archive.errors import DataError, UsageError, writing
 
 _AT_ONCE = 4  # processes of pip, when it must be asked for one wheel at a time
 _FETCHING = re.compile(r"(?:Downloading|Using cached|Processing) (?:.*[/\\])?(?P<name>[^/\\\s]+\.whl)(?: \(.*\))?")
 
 _LEAVE_OUT = "leave out the platform, or use a version that has a wheel for it"
-_FOLDER = "give a folder of wheels that has it"
-_NETWORK = "try again with a network, or give a folder of wheels that has all of them"
+_FOLDER = "name a folder that has them with --wheels DIR"
+_NETWORK = "try again with a network, or name a folder that has all of them with --wheels DIR"
 
 # What pip says, and what that means. The first that is found counts.
 _REASONS: tuple[tuple[re.Pattern[str], str, str], ...] = (
@@ -101,23 +102,27 @@ def download(
     :param environ: variables for pip.
     :param wheels_from: a folder that is looked into before an index is asked.
     :param index: whether an index may be asked.
-    :raises UsageError: if there is no such platform.
+    :raises UsageError: if there is no such platform, or no such folder.
     :raises DataError: naming all that can't be had, with the platform, why, and what to do.
     """
+    if wheels_from is not None and not wheels_from.is_dir():
+        raise UsageError(f"there is no folder {wheels_from}", hint="name one that has wheels with --wheels")
     choices, missing = _chosen(wanted, (here(python), *(there(name, python) for name in platforms)))
     meter = _Meter(progress, choices)
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as name:
         staged = Path(name)
+        unlike = {}
         for choice in choices:
-            if _at_hand(choice, (directory, wheels_from), staged):
+            taken, unlike[choice.artifact.name] = _at_hand(choice, (directory, wheels_from), staged)
+            if taken:
                 meter.has(choice.artifact.name)
         if index:
             missing += _fetched(
                 [choice for choice in choices if choice.package.status == "index"], staged, environ, meter
             )
-        missing += _wrong(choices, staged, known=missing)
+        missing = _wrong(choices, staged, unlike, known=missing)
         if missing:
             raise _failure(missing)
         with writing(directory):
@@ -156,15 +161,25 @@ def _unfit(package: Locked, target: Target) -> _Missing:
     return _Missing(package=package, platform=target.name, why=why, hint=_LEAVE_OUT)
 
 
-def _at_hand(choice: _Choice, folders: Iterable[Path | None], staged: Path) -> bool:
-    """Return whether one of ``folders`` has the wheel, which is copied to ``staged`` then."""
+def _at_hand(choice: _Choice, folders: Iterable[Path | None], staged: Path) -> tuple[bool, Digest | None]:
+    """Return whether one of ``folders`` has the wheel, which is copied to ``staged`` then.
+
+    If not, the digest of another file that has its name is returned too, if there is one.
+    """
+    unlike = None
     for folder in folders:
         wheel = folder / choice.artifact.name if folder else None
-        if wheel is not None and wheel.is_file():
-            with writing(staged):
-                shutil.copyfile(wheel, staged / wheel.name)
-            return True
-    return False
+        if wheel is None or not wheel.is_file():
+            continue
+        copy = staged / wheel.name
+        with writing(staged):
+            shutil.copyfile(wheel, copy)
+            found = digest.of_file(copy)
+            if found == choice.artifact.sha256:
+                return True, None
+            copy.unlink()
+        unlike = found
+    return False, unlike
 
 
 def _fetched(choices: Sequence[_Choice], staged: Path, environ: Mapping[str, str], meter: _Meter) -> list[_Missing]:
@@ -239,22 +254,28 @@ def _unfetched(choice: _Choice, output: str) -> _Missing:
     return _Missing(package=choice.package, platform=choice.target.name, why=why, hint=hint)
 
 
-def _wrong(choices: Sequence[_Choice], staged: Path, *, known: Sequence[_Missing]) -> list[_Missing]:
-    """Return what has not the bytes that are locked, or is not there without being ``known`` to be missing."""
-    named = {(missing.package, missing.platform) for missing in known}
-    found = []
+def _wrong(
+    choices: Sequence[_Choice], staged: Path, unlike: Mapping[str, Digest | None], *, known: Sequence[_Missing]
+) -> list[_Missing]:
+    """Return what can't be had: what is ``known`` to be missing, is not there, or has not the bytes that are locked.
+
+    :param unlike: digests of files at hand that were not taken, by name.
+    """
+    told = {(missing.package, missing.platform): missing for missing in known}
     for choice in choices:
-        file, target = staged / choice.artifact.name, choice.target.name
-        if not file.is_file():
-            if (choice.package, target) not in named:
-                why = f"{file.name} is not at hand, and no package index was to be asked for it"
-                found.append(_Missing(package=choice.package, platform=target, why=why, hint=_FOLDER))
-        elif (sha256 := digest.of_file(file)) != choice.artifact.sha256:
-            why = (
-                f"the bytes of {file.name} are not those that are locked: sha256 {sha256}, not {choice.artifact.sha256}"
-            )
-            found.append(_Missing(package=choice.package, platform=target, why=why, hint=_FOLDER))
-    return found
+        file, key = staged / choice.artifact.name, (choice.package, choice.target.name)
+        sha256 = digest.of_file(file) if file.is_file() else unlike[file.name]
+        if sha256 == choice.artifact.sha256:
+            continue
+        why = [f"{file.name} is not at hand, and no package index was to be asked for it"]
+        if sha256 is not None:
+            locked = choice.artifact.sha256
+            why = [f"the bytes of {file.name} are not those that are locked: sha256 {sha256}, not {locked}"]
+        if key in told:
+            why = [told[key].why, *(why if sha256 is not None else ())]
+        hint = told[key].hint if key in told else _FOLDER
+        told[key] = _Missing(package=choice.package, platform=choice.target.name, why="; ".join(why), hint=hint)
+    return list(told.values())
 
 
 def _failure(missing: Sequence[_Missing]) -> DataError:

@@ -31,6 +31,7 @@ class Item:
     :ivar files: digest of its installed files; none if it is used from a source tree, which has to be built first.
     :ivar tree: the source tree that it is used from; none for what is installed.
     :ivar state: what git says of the source tree that it is from.
+    :ivar modified: paths in its wheel of files that were changed since they were installed.
     :ivar foreign: why it can't be what an index has, to follow the name in a sentence; none if it can.
     """
 
@@ -41,6 +42,7 @@ class Item:
     files: Digest | None
     tree: Path | None
     state: State
+    modified: tuple[str, ...]
     foreign: str | None
 
     def __str__(self) -> str:
@@ -88,6 +90,7 @@ def _item(package: Package, marker: str | None, environ: Mapping[str, str]) -> I
     assert distribution is not None, "a closure holds what is installed"
     editable = package.origin == "editable"
     read = None if editable else installed.inspected(distribution)
+    modified = read.modified if read else ()
     return Item(
         pin=Pin(name=package.name, version=_version(package)),
         distribution=distribution,
@@ -96,7 +99,8 @@ def _item(package: Package, marker: str | None, environ: Mapping[str, str]) -> I
         files=read.files if read else None,
         tree=_tree(package, distribution) if editable else None,
         state=_UNKNOWN if package.origin == "index" else source_tree.state_of(distribution, environ=environ),
-        foreign=_foreign(package, read.modified if read else ()),
+        modified=modified,
+        foreign=_foreign(package, modified),
     )
 
 

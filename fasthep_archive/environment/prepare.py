@@ -39,11 +39,14 @@ class Prepared:
     """What ``pack`` puts into a bundle.
 
     :ivar wheels: the carried wheels, sorted by name.
+    :ivar own: the paths in wheels, by the name of the wheel, of files that the author may have written, and that
+        nobody else has published; ``None`` for all files of a wheel.
     :ivar notes: what the user must be told, a sentence each.
     """
 
     lock: Lock
     wheels: tuple[Path, ...]
+    own: Mapping[str, tuple[str, ...] | None]
     notes: tuple[str, ...]
 
 
@@ -122,7 +125,9 @@ def prepare(
     lock = _lock(decisions, made)
     _check_platforms(lock, task)
     paths = sorted({*carried.values(), *made.values()}, key=lambda path: path.name)
-    return Prepared(lock=lock, wheels=tuple(paths), notes=tuple(_notes(decisions, lock, task)))
+    return Prepared(
+        lock=lock, wheels=tuple(paths), own=_own(decisions, made), notes=tuple(_notes(decisions, lock, task))
+    )
 
 
 def _python() -> str:
@@ -227,6 +232,15 @@ def _made(decisions: _Decisions, task: _Task) -> dict[Item, Path]:
         return path
 
     return dict(zip(wanted, installation.for_each(wanted, make), strict=True))
+
+
+def _own(decisions: _Decisions, made: Mapping[Item, Path]) -> dict[str, tuple[str, ...] | None]:
+    """Return what the author may have written of the wheels that were made here.
+
+    What came from an index was published there, even where it can't be asked now.
+    """
+    foreign = (item for item, decision in decisions.items() if item.foreign is not None or decision.why == _GONE)
+    return {made[item].name: item.modified or None for item in foreign if item in made and item.pin.name not in CARRIED}
 
 
 def _check_platforms(lock: Lock, task: _Task) -> None:

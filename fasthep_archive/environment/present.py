@@ -8,22 +8,26 @@ from importlib.metadata import Distribution, PackageNotFoundError
 from fasthep_archive.environment.lock import Lock, Locked
 
 
-def is_present(lock: Lock) -> bool:
-    """Return whether this interpreter is of the locked implementation and minor version, and has the locked packages.
+def unlike(lock: Lock) -> tuple[str, ...]:
+    """Return in what this environment is not the locked one: the interpreter's minor version, and each package.
 
     What is installed besides does not matter.
     """
-    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return (lock.implementation, lock.python) == (sys.implementation.name, minor) and all(map(_has, lock.packages))
+    here = f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}"
+    locked = f"{lock.implementation} {lock.python}"
+    python = (f"{here} runs here, {locked} is locked",) if here != locked else ()
+    return (*python, *filter(None, map(_unlike, lock.packages)))
 
 
-def _has(package: Locked) -> bool:
+def _unlike(package: Locked) -> str | None:
     from packaging.markers import Marker
     from packaging.version import Version
 
     if package.marker is not None and not Marker(package.marker).evaluate():
-        return True
+        return None
     try:
-        return Version(Distribution.from_name(package.name).version) == Version(package.version)
+        version = Distribution.from_name(package.name).version
     except PackageNotFoundError:
-        return False
+        return f"{package.name} is not installed here"
+    same = Version(version) == Version(package.version)
+    return None if same else f"{package.name} is {version} here, {package.version} is locked"

@@ -114,13 +114,14 @@ def state(tree: Path, *, environ: Mapping[str, str] | None = None) -> State:
 def state_of(distribution: Distribution, *, environ: Mapping[str, str] | None = None) -> State:
     """Return what is known of the commit that the distribution comes from.
 
-    That is what the installer noted (``pip install git+https://...``, PEP 610), else the state of its source tree.
+    That is what the installer noted (``pip install git+https://...``, PEP 610), else the state of the tree that it is
+    used from. What was installed from a directory by copying is of no known commit: the directory has gone on since.
     """
     info = (_direct_url(distribution) or {}).get("vcs_info")
     commit = info.get("commit_id") if isinstance(info, dict) else None
     if isinstance(commit, str) and _COMMIT.fullmatch(commit):
         return State(commit=commit, dirty=False)
-    tree = tree_of(distribution)
+    tree = tree_of(distribution) if is_editable(distribution) else None
     return State(commit=None, dirty=None) if tree is None else state(tree, environ=environ)
 
 

@@ -10,6 +10,11 @@ from fasthep_archive.operations.protocol import Operation
 from fasthep_archive.workflow.model import Workflow
 
 
+def inside_profile(workflow: Workflow) -> bool:
+    """Return whether all stages compute inside the numeric profile: ours do, and of plug-ins that is not known."""
+    return all(registry.is_ours("operations", stage.op) for stage in workflow.stages)
+
+
 def operations(workflow: Workflow, *, version: str) -> Mapping[str, Operation]:
     """Return the operation of each stage that conforms to the schema, by stage id."""
     provided = registry.provided("operations", version=version)
