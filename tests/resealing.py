@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from fasthep_archive.bundle import container, layout, manifest, seal
+from fasthep_archive.bundle.claims import workflow_digest
 from fasthep_archive.bundle.identity import Input, Output, Summary, bundle_json, read_bundle_json
-from fasthep_archive.bundle.strictjson import json_digest
 from fasthep_archive.context import NoProgress
 from fasthep_archive.data import content
 from fasthep_archive.digest import Digest, of_bytes
@@ -41,7 +41,7 @@ def resealed(
     members |= rewritten
     members[layout.CRATE] = _crate(_swapped(members[layout.CRATE], swaps), members)
     kept = [seal.text_member(name, raw) for name, raw in members.items() if name not in _BAG]
-    bag = seal.bag(kept, after.identity, after.version, after.created)
+    bag = seal.bag(kept, after.identity, after.version, after.created, {})
     container.write([*kept, *bag], target, progress=NoProgress())
     return target
 
@@ -52,7 +52,7 @@ def _summary(before: Summary, changed: Mapping[str, bytes], contents: Mapping[st
     outputs = tuple(_output(item, changed.get(layout.output(item.name)), contents) for item in before.outputs)
     parts = replace(
         before.parts,
-        workflow=Digest(json_digest(json.loads(resolved))),
+        workflow=Digest(workflow_digest(json.loads(resolved))),
         inputs={item.name: item.sha256 for item in inputs},
         outputs={item.name: item.content for item in outputs},
     )

@@ -26,7 +26,7 @@ def golden(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="module")
 def replayed(golden: Path, kernel_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Replayed:
     out = tmp_path_factory.mktemp("golden") / "again"
-    return fasthep_archive.replay(golden, out, consent=lambda _: True, workers=1, cache=kernel_cache)
+    return fasthep_archive.replay(golden, out, consent=lambda _: True, env="current", workers=1, cache=kernel_cache)
 
 
 def test_there_is_a_bundle_of_each_format() -> None:
