@@ -216,8 +216,12 @@ def environment_table(space: Path, count: int) -> list[str]:
             "lock, nothing remembered, uv": lambda: cold(**with_uv),
             "lock, answers remembered": lambda: locked(kept, **with_uv),
             "lock without an index": lambda: cold("--no-index"),
-            "lock and carry all wheels, answers and pip's downloads remembered": lambda: locked(kept, "--fat", **with_uv),
-            "lock and carry all wheels, without an index: made from installed files": lambda: cold("--fat", "--no-index"),
+            "lock and carry all wheels, answers and pip's downloads remembered": lambda: locked(
+                kept, "--fat", **with_uv
+            ),
+            "lock and carry all wheels, without an index: made from installed files": lambda: cold(
+                "--fat", "--no-index"
+            ),
             "`python3 BUNDLE replay`, environment built from the fat bundle": anew,
             "`python3 BUNDLE replay`, environment there already": lambda: replayed(space / "rebuilt"),
         },

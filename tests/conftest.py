@@ -8,6 +8,8 @@ from command import EPOCH, Command, with_kernels
 
 collect_ignore = ["golden/make.py"]
 """A script, which has no tests."""
+collect_ignore_glob = ["gate/*"]
+"""Files with planted faults, which are read and never run."""
 SHARED = Path(__file__).parents[2] / "shared"
 
 

@@ -238,9 +238,7 @@ def test_nothing_is_fetched_unless_asked(referring: Path, server: WebServer, com
     assert server.got() == []
 
 
-def test_inputs_that_will_be_lacking_are_told_before_an_environment_is_built(
-    referring: Path, tmp_path: Path
-) -> None:
+def test_inputs_that_will_be_lacking_are_told_before_an_environment_is_built(referring: Path, tmp_path: Path) -> None:
     words = [sys.executable, referring, "replay", "--yes", "-o", tmp_path / "again", "--cache", tmp_path / "cache"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -160,9 +160,7 @@ def published(unpacked: Path) -> Iterator[tuple[str, bytes]]:
             yield path.name, path.read_bytes()
 
 
-def test_no_variable_beyond_the_allow_list_gets_into_any_byte(
-    command: Command, example: Path, tmp_path: Path
-) -> None:
+def test_no_variable_beyond_the_allow_list_gets_into_any_byte(command: Command, example: Path, tmp_path: Path) -> None:
     """Variables with a name and a value that nothing else has, in the environment of pack and of all that it runs."""
     planted = {"PLANTED_NAME_OF_A_VARIABLE": "planted-value-0417", "OMP_PLANTED": "/home/planted/secret"}
     path = tmp_path / "planted.crate.zip"

@@ -142,9 +142,9 @@ def test_includes_from_elsewhere_are_found_in_the_bundle(place: Path, tmp_path: 
     (thesis / "parts" / "head.yaml").write_text(f"include: {place}/shared/data sets.yaml   # of the group\n" + HEAD)
     (thesis / "workflow.yaml").write_text("include: [parts/head.yaml]\n")
     done = stage(read(thesis / "workflow.yaml"), {"zz.root": thesis / "zz.root"}, tmp_path / "staged")
-    assert done.documents == tuple(layout.WORKFLOW + name for name in ("workflow.yaml", "parts/head.yaml", "data_sets.yaml"))  # fmt: skip
+    assert done.documents == tuple(layout.WORKFLOW + name for name in ("workflow.yaml", "data_sets.yaml", "parts/head.yaml"))  # fmt: skip
     assert copy(done) == "include: [parts/head.yaml]\n"
-    assert done.path(done.documents[1]).read_text() == "include: ../data_sets.yaml   # of the group\n" + HEAD
+    assert done.path(done.documents[2]).read_text() == "include: ../data_sets.yaml   # of the group\n" + HEAD
     assert resolved(read(done.path(done.main))) == json.loads(done.resolved.read_text())
 
 

@@ -207,7 +207,7 @@ _SHAPES: tuple[tuple[str, str, str, str, str], ...] = (
         r"[A-Za-z0-9]{30,255}",
         "https://huggingface.co/docs/hub/security-tokens",
     ),
-    ("pypi-token", "a PyPI token", "pypi-", r"Ag[A-Za-z0-9_-]{50,1000}", "https://pypi.org/help/#apitoken"),
+    ("pypi-token", "a PyPI token", "pypi-", r"Ag[A-Za-z0-9_-]{50,1000}", "https://github.com/pypi/warehouse"),
     ("npm-token", "an npm token", "npm_", r"[A-Za-z0-9]{36}", "https://docs.npmjs.com/about-access-tokens"),
     (
         "docker-token",

@@ -43,8 +43,9 @@ class Original:
 class Staged:
     """A staged tree.
 
-    :ivar main: bundle name of the document as its author wrote it. :ivar documents: it and what it includes.
-    :ivar originals: the author's files of these, in the same order.
+    :ivar main: bundle name of the document as its author wrote it. :ivar documents: it, and by name what it
+        includes.
+    :ivar originals: the author's files of these.
     :ivar inputs: bundle name of each input file, by the name that the document uses.
     """
 
