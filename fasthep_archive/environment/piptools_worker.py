@@ -90,7 +90,7 @@ def _answers_at_all(page: str) -> bool:
     session = PyPIRepository(["--retries", "0", *_ARGUMENTS], cache_dir="").session
     try:
         with session.get(page, timeout=_PROBE_SECONDS, stream=True) as answer:
-            return answer.status_code < 500
+            return bool(answer.status_code < 500)
     except (RequestException, PipError):
         return False
 
