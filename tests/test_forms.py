@@ -106,6 +106,14 @@ def test_the_lock_names_no_host_and_no_path_of_a_machine(fat: Path) -> None:
     assert set(re.findall(rb'path = "([^/"]+)/', lock)) == {b"wheels"}
 
 
+def test_the_crate_says_how_many_packages_are_unresolved(example_bundle: Path) -> None:
+    with open_bundle(example_bundle) as opened:
+        graph = {entity["@id"]: entity for entity in opened.json("ro-crate-metadata.json")["@graph"]}
+        packages = len(opened.summary.parts.environment)
+    said = graph["data/environment/pylock.toml"]["description"]
+    assert f"{packages - len(CARRIED)} of {packages} packages are unresolved" in said
+
+
 # --- hydrate ----------------------------------------------------------------------------------------------------------
 
 

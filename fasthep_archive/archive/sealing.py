@@ -42,7 +42,7 @@ def sealed(
     from fasthep_archive.report import graph
     from fasthep_archive.verification.policy import policy_of
 
-    record, staged = contents.record, contents.staged
+    record = contents.record
     drawn = graph.svg(graph.of_workflow(record.workflow, products=record.products))
     asked = record.workflow.archive.verify
     policies = {item.name: policy_of(comparable(item, None), asked) for item in record.outputs}
@@ -52,9 +52,9 @@ def sealed(
         seal.text_member(layout.SUMMARY, identity.bundle_json(summary)),
         seal.program_member(),
     ]
-    about = describe(contents, seal.files(members, staged), identity=summary.identity)
+    about = describe(contents, seal.files(members, contents), identity=summary.identity)
     members += _texts(about, contents, drawn)
-    about = replace(about, files=seal.files(members, staged))
+    about = replace(about, files=seal.files(members, contents))
     members.append(seal.text_member(layout.CRATE, crate.graph(about)))
     examine(members)
     members += seal.bag(members, summary.identity, record.version, contents.created, contents.references)

@@ -152,10 +152,10 @@ def summary(contents: Contents, policies: Mapping[str, Policy]) -> identity.Summ
     )
 
 
-def files(members: Iterable[Member], staged: Staged) -> tuple[File, ...]:
+def files(members: Iterable[Member], contents: Contents) -> tuple[File, ...]:
     """Return descriptions of the members that are neither inputs nor outputs."""
     return tuple(
-        _file(member, staged) for member in members if not member.name.startswith((layout.INPUTS, layout.OUTPUTS))
+        _file(member, contents) for member in members if not member.name.startswith((layout.INPUTS, layout.OUTPUTS))
     )
 
 
@@ -229,9 +229,11 @@ def _judgement(policy: Policy) -> identity.Judgement:
     return identity.Judgement(level=policy.level, rtol=policy.rtol, atol=policy.atol, ulp=policy.ulp)
 
 
-def _file(member: Member, staged: Staged) -> File:
+def _file(member: Member, contents: Contents) -> File:
     role, what = _ROLES.get(member.name, ("document", f"A workflow document {_DOCUMENT}"))
-    if member.name == staged.main:
+    if member.name == layout.LOCK:
+        what += _unresolved(contents.lock)
+    if member.name == contents.staged.main:
         what = f"The workflow {_DOCUMENT}"
     if member.name.startswith(layout.WHEELS):
         role, what = "wheel", "A distribution to install from"
@@ -243,6 +245,15 @@ def _file(member: Member, staged: Staged) -> File:
         size=_size(member),
         sha256=_digest(member),
     )
+
+
+def _unresolved(lock: Lock) -> str:
+    """Return what to say of packages that no index was asked for."""
+    number = sum(package.status == "unresolved" for package in lock.packages)
+    known = (
+        "no package index could be asked, and only their versions and the digests of their installed files are known"
+    )
+    return f". {number} of {len(lock.packages)} packages are unresolved: {known}" if number else ""
 
 
 def _wheel(lock: Lock, path: Path) -> Member:
