@@ -43,7 +43,7 @@ PAGE = Template("""<!doctype html><meta charset="utf-8"><title>overview</title>
   .bar { font: 11px sans-serif; color: #57606a; background: #e7eaee; padding: 6px 10px; }
   .bar::before { content: "●●●"; letter-spacing: 3px; color: #b3bac2; margin-right: 10px; }
   .terminal { width: 414px; background: #16202b; }
-  pre { font: 10.7px/1.62 "DejaVu Sans Mono", monospace; color: #d7dee6; margin: 0; padding: 12px 14px; }
+  pre { font: 9.8px/1.77 "DejaVu Sans Mono", monospace; color: #d7dee6; margin: 0; padding: 12px 14px; }
   pre div { white-space: pre; overflow: hidden; text-overflow: ellipsis; min-height: 1.5em; }
   .command { color: #fff; font-weight: bold; }
   .good { color: #5fd38d; }
