@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fasthep_archive.archive.checking import checked, document, resolved
 from fasthep_archive.archive.gating import Gate
-from fasthep_archive.archive.running import carry_out
+from fasthep_archive.archive.running import Ran, carry_out
 from fasthep_archive.archive.sealing import Sealed, sealed
 from fasthep_archive.archive.surroundings import AnyPath, bundle_target, empty_store, surroundings, workspace
-from fasthep_archive.context import Progress
+from fasthep_archive.context import Context, Progress
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import UsageError
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.seal import Contents
+    from fasthep_archive.bundle.staging import Staged
+    from fasthep_archive.environment.prepare import Prepared
     from fasthep_archive.execution.record import Record
 
 Form: TypeAlias = Literal["default", "thin", "fat"]
@@ -74,10 +76,7 @@ def pack(
     :raises WorkflowError: for faults of the document, and for secrets and paths that must not be published.
     """
     from fasthep_archive.bundle.layout import SUFFIX
-    from fasthep_archive.bundle.seal import Contents
     from fasthep_archive.bundle.staging import stage
-    from fasthep_archive.environment.prepare import prepare
-    from fasthep_archive.environment.snapshot import TOOL
 
     if platforms and form != "fat":
         raise UsageError("--platform names wheels to carry, and only a fat bundle carries them", hint="say --fat too")
@@ -88,29 +87,44 @@ def pack(
         staged = stage(found.workflow, {file.name: file.path for file in found.plan.inputs}, space / "staged")
         gate = Gate(found.workflow, context, allow)
         gate.documents(staged)
-        prepared = prepare(
-            [TOOL],
-            space / "wheels",
-            fat=form == "fat",
-            platforms=platforms,
-            index=index,
-            cache=context.cache,
-            environ=os.environ,
-            progress=context.progress,
-        )
+        prepared = _prepared(space / "wheels", context, fat=form == "fat", platforms=platforms, index=index)
         again = checked(resolved(staged.resolved), context, "read", chunk)
         ran = carry_out(again, (), empty_store(space), space / "run", context)
-        contents = Contents(
-            staged=staged,
-            record=ran.record,
-            directory=ran.directory,
-            lock=prepared.lock,
-            wheels=prepared.wheels,
-            left_out=_left_out(ran.record, form, data),
-            created=context.now,
-        )
+        contents = _contents(staged, ran, prepared, _left_out(ran.record, form, data), context)
         written = sealed(contents, target, examine=gate.members(prepared.own), progress=context.progress)
         return _packed(written, contents, [*prepared.notes, *gate.unused, *_homeless(contents)])
+
+
+def _prepared(wheels: Path, context: Context, *, fat: bool, platforms: Sequence[str], index: bool) -> Prepared:
+    """Lock this environment, and put the wheels that are carried into the directory ``wheels``."""
+    from fasthep_archive.environment.prepare import prepare
+    from fasthep_archive.environment.snapshot import TOOL
+
+    return prepare(
+        [TOOL],
+        wheels,
+        fat=fat,
+        platforms=platforms,
+        index=index,
+        cache=context.cache,
+        environ=os.environ,
+        progress=context.progress,
+    )
+
+
+def _contents(staged: Staged, ran: Ran, prepared: Prepared, left_out: frozenset[str], context: Context) -> Contents:
+    """Return what the bundle is made from."""
+    from fasthep_archive.bundle.seal import Contents
+
+    return Contents(
+        staged=staged,
+        record=ran.record,
+        directory=ran.directory,
+        lock=prepared.lock,
+        wheels=prepared.wheels,
+        left_out=left_out,
+        created=context.now,
+    )
 
 
 def _left_out(record: Record, form: Form, data: Data) -> frozenset[str]:
