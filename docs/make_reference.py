@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 
-from fasthep_archive import cli
+from fasthep_archive.cli.parser import parser
 from fasthep_archive.formula.functions import CONSTANTS, FUNCTIONS, Function
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -88,8 +88,7 @@ def call(function: Function, name: str) -> str:
 
 
 def commands() -> dict[str, str]:
-    parser = cli._parser()
-    (verbs,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    (verbs,) = (action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
     texts = {choice.dest: choice.help or "" for choice in verbs._choices_actions}
     return {name: command(name, texts[name], verb) for name, verb in verbs.choices.items()}
 

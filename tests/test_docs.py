@@ -18,7 +18,7 @@ import pytest
 from command import Command
 
 import fasthep_archive
-from fasthep_archive import cli
+from fasthep_archive.cli.parser import parser
 from fasthep_archive.formula.functions import BINARY, CALLS, CONSTANTS, UNARY
 
 ROOT = Path(__file__).parents[1]
@@ -333,11 +333,11 @@ def verbs(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentPars
 
 def test_every_command_and_option_is_documented() -> None:
     text = (DOCS / "reference" / "command-line.md").read_text()
-    for verb, parser in verbs(cli._parser()).items():
+    for verb, command in verbs(parser()).items():
         _, _, section = text.partition(f"\n## {verb}\n")
         section = section.partition("\n## ")[0]
         assert section, verb
-        for action in parser._actions:
+        for action in command._actions:
             for spelled in action.option_strings or [str(action.metavar)]:
                 assert spelled in ("-h", "--help") or f"`{spelled}" in section, f"{verb} {spelled}"
 

@@ -1,0 +1,235 @@
+"""What each command does: call the verb of the same name, and tell what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+
+from fasthep_archive.bundle.form import counted
+from fasthep_archive.cli.output import agreed, described, print_json, progress_bar, screen, tell, tell_run, tell_sidecar
+from fasthep_archive.errors import WorkflowError
+
+
+def init(options: argparse.Namespace) -> int:
+    """Make a directory with an example."""
+    from fasthep_archive import archive
+
+    directory = archive.init(options.directory, example=options.example)
+    tell(f"{directory} is ready. Next:")
+    tell(f"  cd {shlex.quote(str(directory))}")
+    tell("  fasthep-archive run workflow.yaml -o out")
+    tell(f"  fasthep-archive pack workflow.yaml -o {shlex.quote(f'{directory.name}.crate.zip')}")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Report all faults of a workflow."""
+    from fasthep_archive import archive
+    from fasthep_archive.report import terminal
+
+    try:
+        checked = archive.check(options.workflow, language=options.language)
+    except WorkflowError as error:
+        if options.json:
+            print_json([described(fault) for fault in error.faults])
+        else:
+            tell(terminal.faults(error.faults, screen(sys.stderr)))
+        return error.exit_status
+    for warning in checked.plan.warnings:
+        tell(f"warning: {warning}")
+    outputs = [name for merge in checked.plan.merges for name in merge.product.outputs]
+    if options.json:
+        print_json([])
+    else:
+        datasets = ", ".join(dataset.name for dataset in checked.workflow.datasets)
+        partitions = counted(len(checked.plan.passes), "partition")
+        tell(f"no faults: {counted(len(outputs), 'output')} from {datasets} in {partitions}")
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a workflow."""
+    from fasthep_archive import archive
+
+    progress = progress_bar(options)
+    try:
+        ran = archive.run(
+            options.workflow,
+            options.output,
+            only=options.only,
+            workers=options.workers,
+            chunk=options.chunk,
+            language=options.language,
+            reuse=not options.no_cache,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    tell_run(ran.record, str(ran.directory), options)
+    return 0
+
+
+def pack(options: argparse.Namespace) -> int:
+    """Pack a workflow."""
+    from fasthep_archive import archive
+    from fasthep_archive.publish.readiness import readiness
+    from fasthep_archive.report.terminal import size
+
+    progress = progress_bar(options)
+    try:
+        packed = archive.pack(
+            options.workflow,
+            options.output,
+            form=options.form,
+            data=options.data,
+            platforms=options.platform,
+            index=not options.no_index,
+            allow=options.allow,
+            workers=options.workers,
+            chunk=options.chunk,
+            language=options.language,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if options.json:
+        print_json(
+            {
+                "bundle": str(packed.path),
+                "size": packed.size,
+                "identity": packed.identity,
+                "notes": list(packed.notes),
+            }
+        )
+    elif not options.quiet:
+        for note in packed.notes:
+            tell(f"note: {note}")
+        for advice in readiness(packed.record.workflow.archive.metadata):
+            tell(f"before you publish: {advice}")
+        tell(f"{packed.path}: {counted(len(packed.record.outputs), 'output')}, {size(packed.size)}")
+        tell(f"identity {packed.identity}")
+        tell_sidecar(packed.sidecar)
+    return 0
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Show what a bundle holds."""
+    from fasthep_archive import archive
+    from fasthep_archive.report import inspection, terminal
+
+    with archive.open_bundle(options.bundle) as bundle:
+        if options.json:
+            print_json(inspection.described(bundle))
+        else:
+            print(terminal.contents(inspection.contents(bundle), screen(sys.stdout)))
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Check every byte of a bundle."""
+    from fasthep_archive import archive
+    from fasthep_archive.bundle import verifier
+
+    progress = progress_bar(options)
+    try:
+        found = archive.verify(options.bundle, progress=progress)
+    finally:
+        progress.close()
+    if options.json:
+        print_json(verifier.result(found, options.bundle))
+    elif not found.sound or not options.quiet:
+        for problem in found.problems:
+            tell(str(problem))
+        if not found.sound:
+            tell(f"\nhint: {verifier.HINT}")
+        print(verifier.verdict(found, options.bundle))
+    return 0 if found.sound else verifier.DAMAGED
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Run a bundle again, and compare."""
+    from fasthep_archive import archive
+    from fasthep_archive.report import terminal
+
+    progress = progress_bar(options)
+    try:
+        replayed = archive.replay(
+            options.bundle,
+            options.output,
+            consent=lambda bundle: options.yes or agreed(bundle),
+            only=options.only,
+            env=options.env,
+            python=options.python,
+            data=options.data,
+            fetch=options.fetch,
+            workers=options.workers,
+            chunk=options.chunk,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if options.json:
+        print_json(replayed.report.to_json())
+    else:
+        print(terminal.verdicts(replayed.report, screen(sys.stdout)))
+    return replayed.report.exit_status
+
+
+def diff(options: argparse.Namespace) -> int:
+    """Show what differs between two bundles."""
+    from fasthep_archive import archive
+    from fasthep_archive.report import diff
+
+    found = archive.diff(options.before, options.after)
+    if options.json:
+        print_json(found.to_json())
+    else:
+        print(diff.diff(found, screen(sys.stdout)))
+    return found.exit_status
+
+
+def hydrate(options: argparse.Namespace) -> int:
+    """Complete a bundle."""
+    from fasthep_archive import archive
+    from fasthep_archive.report.terminal import size
+
+    progress = progress_bar(options)
+    try:
+        hydrated = archive.hydrate(
+            options.bundle,
+            options.output,
+            wheels=options.wheels,
+            data=options.data,
+            index=not options.no_index,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if options.json:
+        print_json(
+            {
+                "bundle": str(hydrated.path),
+                "size": hydrated.size,
+                "identity": hydrated.identity,
+                "gained": list(hydrated.gained),
+            }
+        )
+    elif not options.quiet:
+        tell(f"{hydrated.path}: {counted(len(hydrated.gained), 'file')} added, {size(hydrated.size)}")
+        tell(f"identity {hydrated.identity}, as before")
+        tell_sidecar(hydrated.sidecar)
+    return 0
+
+
+def selftest(options: argparse.Namespace) -> int:
+    """Check how this machine computes."""
+    from fasthep_archive import archive
+    from fasthep_archive.report import selftest
+
+    tested = archive.selftest()
+    if options.json:
+        print_json(tested.to_json())
+    else:
+        print(selftest.selftest(tested.found, tested.seconds, screen(sys.stdout)))
+    return tested.exit_status
