@@ -12,6 +12,7 @@ from __future__ import annotations
 from fasthep_archive.archive.checking import Checked, check
 from fasthep_archive.archive.comparing import diff
 from fasthep_archive.archive.hydrating import Hydrated, hydrate
+from fasthep_archive.archive.migrating import migrate
 from fasthep_archive.archive.opening import open_bundle, open_run, verify
 from fasthep_archive.archive.packing import Packed, pack
 from fasthep_archive.archive.replaying import Replayed, replay
@@ -30,6 +31,7 @@ __all__ = [
     "diff",
     "hydrate",
     "init",
+    "migrate",
     "open_bundle",
     "open_run",
     "pack",

@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
         _add_replay,
         _add_diff,
         _add_hydrate,
+        _add_migrate,
         _add_selftest,
     ):
         add(commands)
@@ -160,6 +161,15 @@ def _add_hydrate(commands: _Commands) -> None:
     parser.add_argument("--no-index", action="store_true", help="ask no package index")
     parser.add_argument("--json", action="store_true", help="print path, size and identity of the bundle as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def _add_migrate(commands: _Commands) -> None:
+    text = "write a workflow, or a fast-carpenter sequence, in the newest version of the language"
+    parser = _verb(commands, "migrate", verbs.migrate, text)
+    parser.add_argument("workflow", metavar="WORKFLOW", help="the document, or the sequence of fast-carpenter")
+    parser.add_argument("-o", "--output", metavar="FILE", help="a new file (default: print it)")
+    parser.add_argument("--datasets", metavar="FILE", help="of a sequence: the file that lists its datasets")
+    parser.add_argument("--prefix", metavar="NAME", help="of datasets that offer several prefixes: the one to use")
 
 
 def _add_selftest(commands: _Commands) -> None:

@@ -222,6 +222,20 @@ def hydrate(options: argparse.Namespace) -> int:
     return 0
 
 
+def migrate(options: argparse.Namespace) -> int:
+    """Bring a document to the newest version of the language."""
+    from fasthep_archive import archive
+
+    migrated = archive.migrate(options.workflow, options.output, datasets=options.datasets, prefix=options.prefix)
+    for note in migrated.notes:
+        tell(f"note: {note}")
+    if options.output is None:
+        print(migrated.text, end="")
+    else:
+        tell(f"{options.output} is ready: fasthep-archive check {shlex.quote(options.output)}")
+    return 0
+
+
 def selftest(options: argparse.Namespace) -> int:
     """Check how this machine computes."""
     from fasthep_archive import archive
