@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fasthep_archive.archive import migrate
 from fasthep_archive.errors import UsageError, WorkflowError
-from fasthep_archive.workflow.migration import Migrated, migrate
+from fasthep_archive.workflow.migration import Migrated
 
 DATASETS = """\
 defaults: {eventtype: mc, tree: events}

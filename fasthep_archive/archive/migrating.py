@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fasthep_archive.archive.surroundings import AnyPath
-from fasthep_archive.errors import UsageError, writing
+from fasthep_archive.errors import FormulaError, UsageError, writing
 
 if TYPE_CHECKING:
     from fasthep_archive.workflow.migration import Migrated
@@ -28,8 +28,20 @@ def migrate(
     target = None if output is None else Path(output)
     if target is not None and target.exists():
         raise UsageError(f"{target} is there already", hint="name a new file")
-    migrated = migration.migrate(Path(workflow), datasets=None if datasets is None else Path(datasets), prefix=prefix)
+    listed = None if datasets is None else Path(datasets)
+    migrated = migration.migrate(Path(workflow), datasets=listed, prefix=prefix, wrong=_wrong)
     if target is not None:
         with writing(target):
             write_atomically(target, migrated.text.encode())
     return migrated
+
+
+def _wrong(formula: str) -> str | None:
+    """Return what is wrong with the text of a formula."""
+    from fasthep_archive.formula.parse import parse
+
+    try:
+        parse(formula)
+    except FormulaError as error:
+        return error.message
+    return None

@@ -7,6 +7,7 @@ and all, with another version in it. What can't be said in the new form is liste
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +29,18 @@ class Migrated:
     notes: tuple[str, ...]
 
 
-def migrate(path: Path, *, datasets: Path | None = None, prefix: str | None = None) -> Migrated:
+def migrate(
+    path: Path,
+    *,
+    datasets: Path | None = None,
+    prefix: str | None = None,
+    wrong: Callable[[str], str | None],
+) -> Migrated:
     """Return the document at ``path`` in the newest version of the language.
 
     :param datasets: of a fast-carpenter sequence, the file that lists its datasets.
     :param prefix: which of the prefixes that datasets offer is put before the names of their files; default: the first.
+    :param wrong: says what is wrong with the text of a formula; none if nothing is.
     :raises WorkflowError: with all faults of files that can't be read as one of the known forms.
     """
     root, text = reading.read(path, str(path))
@@ -40,7 +48,7 @@ def migrate(path: Path, *, datasets: Path | None = None, prefix: str | None = No
         if datasets is not None:
             raise UsageError(f"{path} is no fast-carpenter sequence: it has its datasets in itself")
         return Migrated(text=versions.newest(path, root, text), notes=())
-    notes = Notes()
+    notes = Notes(wrong)
     analysis = carpenter.analysis(path, root, text, notes)
     document = {
         "version": LANGUAGES[-1],

@@ -14,8 +14,7 @@ from types import MappingProxyType
 from typing import cast
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import Fault, FormulaError, Location, WorkflowError
-from fasthep_archive.formula.parse import parse
+from fasthep_archive.errors import Fault, Location, WorkflowError
 from fasthep_archive.workflow import reading
 from fasthep_archive.workflow.migration.emission import Commented, Notes
 from fasthep_archive.workflow.values import Value, flatten
@@ -44,10 +43,9 @@ class _Asked:
     def formula(self, text: JSON) -> str:
         """Return an expression as a formula; note what it can't say, or says otherwise."""
         formula = str(text) if not isinstance(text, bool) else str(bool(text))
-        try:
-            parse(formula)
-        except FormulaError as error:
-            self.note(f"{formula!r} is no formula here: {error.message}")
+        wrong = self.notes.wrong(formula)
+        if wrong is not None:
+            self.note(f"{formula!r} is no formula here: {wrong}")
         if re.search(r"(?<!/)/(?!/)", formula):
             self.note(f"in {formula!r}, / gave whole numbers for whole numbers; here it does not: // would")
         if "%" in formula:

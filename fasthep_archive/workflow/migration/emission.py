@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import yaml
@@ -19,8 +19,12 @@ _SHORT = 88
 
 @dataclass(slots=True)
 class Notes:
-    """Collects what could not be brought over, in the order in which it was met."""
+    """Collects what could not be brought over, in the order in which it was met.
 
+    :ivar wrong: says what is wrong with the text of a formula; none if nothing is.
+    """
+
+    wrong: Callable[[str], str | None]
     found: list[str] = field(default_factory=list)
 
     def add(self, text: str, where: Location | None = None) -> None:
