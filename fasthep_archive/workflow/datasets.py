@@ -16,8 +16,8 @@ from fasthep_archive.workflow.values import DocumentPath
 _KEYS = ("name", "files", "nevents", "eventtype", "group")
 _METADATA = frozenset({"nfiles"})
 """Metadata that looks like a key of the language and is none: fast-curator writes it."""
-_LATER = frozenset({"toy"})
-"""Schemes of the language that are not carried out yet."""
+_GENERATED = frozenset({"toy"})
+"""Schemes of names that stand for no file: the events are generated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +81,25 @@ def resolved_dataset(dataset: Dataset, files: Mapping[str, str]) -> JSON:
     }
 
 
+def declared_names(draft: Draft) -> frozenset[str]:
+    """Return the names of all datasets, sound or not."""
+    found = set()
+    for holder in (draft.raw("datasets"), draft.raw("data", "datasets")):
+        if isinstance(holder, Mapping):
+            entries: list[tuple[JSON, JSON]] = list(holder.items())
+        else:
+            entries = [(None, entry) for entry in sequence(holder)]
+        for key, entry in entries:
+            name = entry.get("name", key) if isinstance(entry, Mapping) else key
+            found.add(str(name))
+    return frozenset(found)
+
+
+def event_type(text: str) -> str:
+    """Return an event type as it is meant: FAST-HEP compares data and mc in any case of letters."""
+    return text.lower() if text.lower() in ("data", "mc") else text
+
+
 def _dataset(entry: Mapping[str, JSON], default_eventtype: str, path: DocumentPath) -> Dataset:
     name, nevents = str(entry["name"]), entry.get("nevents")
     eventtype = text(entry.get("eventtype")) or default_eventtype
@@ -88,8 +107,7 @@ def _dataset(entry: Mapping[str, JSON], default_eventtype: str, path: DocumentPa
         name=name,
         files=tuple(map(str, sequence(entry["files"]))),
         nevents=None if nevents is None else int(str(nevents)),
-        # FAST-HEP compares these two in any case of letters
-        eventtype=eventtype.lower() if eventtype.lower() in ("data", "mc") else eventtype,
+        eventtype=event_type(eventtype),
         group=text(entry.get("group")) or name,
         meta={key: value for key, value in entry.items() if key not in _KEYS},
         path=path,
@@ -107,14 +125,10 @@ def _check(draft: Draft, entry: Mapping[str, JSON], dataset: Dataset, first: Dat
         draft.repeated(places[0], f"dataset {dataset.name!r}", places[1], key=places[0] == path)
     for number, file in enumerate(dataset.files):
         scheme = addresses.scheme(file)
-        if scheme is None:
+        if scheme is None or scheme in _GENERATED:
             continue
         place = (*path, "files", number)
-        if scheme in _LATER:
-            what = f"reading files over {scheme}:// is part of the workflow language"
-            but = "but this version of fasthep-archive does not carry it out yet"
-            draft.fault(place, f"{what}, {but}", "name a file with events")
-        elif wrong := addresses.fault(file, local=True):
+        if wrong := addresses.fault(file, local=True):
             draft.fault(place, *wrong)
     for key in entry:
         if key in _KEYS or key in _METADATA:

@@ -17,7 +17,10 @@ from fasthep_archive.workflow.values import DocumentPath, Place, Plain, Value, f
 
 Language = Literal["1.0", "1.1"]
 LANGUAGES: tuple[Language, ...] = ("1.0", "1.1")
-"""Versions of the workflow language that are known, oldest first."""
+"""Versions of the workflow language that are known, oldest first.
+
+The schema of a version that a release of this package has never changes again: tests hold its digest.
+"""
 
 _TEXTS: tuple[tuple[str, ...], ...] = (("version",), ("workflow", "version"))
 """Values that are texts even when they look like numbers: 1.10 is not 1.1."""
@@ -30,6 +33,7 @@ class Document:
     :ivar name: what the document is called when it does not say so itself: its file's name without suffix.
     :ivar data: plain JSON values; ``version`` is text, ``include`` is gone.
     :ivar files: the main file first, then the included ones as they were read; none for a document that is no file.
+        That of a workflow has the profiles beside the document too.
     :ivar moved: where the value at a path was written, if a shorter spelling put it elsewhere.
     """
 

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import Fault
 from fasthep_archive.workflow import schema
 from fasthep_archive.workflow.document import Document
+from fasthep_archive.workflow.merging import Part
 from fasthep_archive.workflow.schema import Problem
 from fasthep_archive.workflow.values import DocumentPath, written
 
-_STAGE = ("analysis", "stages", "*")
+_LISTS = (("analysis", "stages", "*"), ("workflows", "*", "stages", "*"))
+"""The lists of stages."""
+_OF_STAGES = (
+    ("params", "axes", "*"),
+    ("params", "selection", "*"),
+    ("params", "variables", "*"),
+    ("params", "*"),
+    ("render", "*"),
+    ("write", "*"),
+    ("inspect", "*"),
+    ("*",),
+)
 _UNITS: tuple[tuple[str, ...], ...] = (
-    (*_STAGE, "params", "axes", "*"),
-    (*_STAGE, "params", "selection", "*"),
-    (*_STAGE, "params", "variables", "*"),
-    (*_STAGE, "params", "*"),
-    (*_STAGE, "*"),
+    *((*stages, *part) for stages in _LISTS for part in _OF_STAGES),
+    ("workflows", "*"),
     ("analysis", "globals", "*"),
     ("archive", "allow", "*"),
     ("archive", "inputs", "*"),
@@ -28,9 +38,22 @@ _UNITS: tuple[tuple[str, ...], ...] = (
     ("archive", "verify", "*"),
     ("data", "datasets", "*"),
     ("datasets", "*"),
+    ("execution", "*"),
+    ("execution_hooks", "*"),
     ("fields", "*"),
+    ("includes", "*"),
+    ("joins", "*"),
+    ("observers", "*"),
     ("outputs", "*"),
+    ("registry", "*", "*"),
+    ("registry", "*"),
+    ("reports", "*"),
+    ("sources", "*", "inspect"),
     ("sources", "*"),
+    ("styles", "*"),
+    ("systematics", "variations", "*"),
+    ("systematics", "*"),
+    ("use", "profiles", "*"),
 )
 """Parts of a document that stand or fall by themselves, inner ones first."""
 
@@ -42,12 +65,25 @@ class Draft:
 
     :ivar faults: everything that is wrong with the document so far.
     :ivar moved: see :class:`Document`; filled by those who rewrite shorter spellings.
+    :ivar warnings: what is allowed and has no effect, or another one than its author may think.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(
+        self,
+        document: Document,
+        problems: Sequence[Problem] | None = None,
+        moved: Mapping[DocumentPath, DocumentPath] | None = None,
+    ) -> None:
+        """Begin with ``document``, and what the schema has against it.
+
+        :param problems: what is wrong with it, if that is known.
+        :param moved: where values were written that stand elsewhere.
+        """
         self.document = document
-        self.moved: dict[DocumentPath, DocumentPath] = {}
-        problems = schema.problems(document.data, document.language)
+        self.moved: dict[DocumentPath, DocumentPath] = dict(moved or {})
+        self.warnings: list[Fault] = []
+        if problems is None:
+            problems = schema.problems(document.data, document.language)
         self.faults: list[Fault] = [self._told(problem) for problem in problems]
         spoiling = [problem for problem in problems if not _adds_only(problem)]
         self._faulty = frozenset(problem.path for problem in spoiling)
@@ -59,6 +95,38 @@ class Draft:
     def fault(self, path: DocumentPath, message: str, hint: str | None = None, *, key: bool = False) -> None:
         """Note that something is wrong with the value at ``path``, or with its key."""
         self.faults.append(self.document.fault(written(path, self.moved), message, hint, key=key))
+
+    def warn(self, path: DocumentPath, message: str, hint: str | None = None, *, key: bool = False) -> None:
+        """Note that the value at ``path``, or its key, is allowed and does not do what it seems to."""
+        self.warnings.append(self.document.fault(written(path, self.moved), message, hint, key=key))
+
+    def grafted(self, at: DocumentPath, value: Part, definition: str, *, complete: bool = True) -> Draft | None:
+        """Return a draft of the same document with ``value`` at ``at``; none if the schema does not allow that.
+
+        What the schema has against it is noted here. The draft has faults of its own: see :meth:`adopt`.
+
+        :param definition: of the schema, that ``value`` has to conform to.
+        :param complete: whether keys may not be missing.
+        """
+        origins = value.origins(at)
+
+        def told_of(path: DocumentPath) -> DocumentPath:
+            return written((*at, *path), origins) if path else value.path
+
+        plain = value.plain()
+        found = schema.problems(plain, self.document.language, definition, told_of)
+        wrong = [self._told(problem) for problem in found if complete or problem.missing is None]
+        if wrong:
+            self.faults += wrong
+            return None
+        document = replace(self.document, data=cast("Mapping[str, JSON]", _with(self.document.data, at, plain)))
+        return Draft(document, (), {**self.moved, **origins})
+
+    def adopt(self, grafted: Draft, *, moved: bool = False) -> None:
+        """Take over the faults of a grafted draft, and where its values were written if it describes the document."""
+        self.faults += grafted.faults
+        if moved:
+            self.moved |= grafted.moved
 
     def repeated(self, path: DocumentPath, what: str, first: DocumentPath, *, key: bool = False) -> None:
         """Note that the value at ``path``, or its key, repeats the one at ``first``."""
@@ -114,6 +182,19 @@ class Draft:
     def _told(self, problem: Problem) -> Fault:
         hint = _LATER_HINT if problem.later else problem.hint
         return self.document.fault(problem.path, problem.message, hint, key=problem.key)
+
+
+def _with(data: JSON, path: DocumentPath, value: JSON) -> JSON:
+    """Return ``data`` with ``value`` at ``path``."""
+    if not path:
+        return value
+    step, *rest = path
+    if isinstance(step, int):
+        items = list(cast("Sequence[JSON]", data))
+        items[step] = _with(items[step], tuple(rest), value)
+        return items
+    entries = cast("Mapping[str, JSON]", data)
+    return {**entries, step: _with(entries.get(step), tuple(rest), value)}
 
 
 def mapping(value: JSON) -> Mapping[str, JSON]:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import Fault, Location
-from fasthep_archive.workflow.datasets import Dataset, declared_files, read_datasets, resolved_dataset
+from fasthep_archive.workflow.datasets import (
+    Dataset,
+    declared_files,
+    declared_names,
+    read_datasets,
+    resolved_dataset,
+)
 from fasthep_archive.workflow.document import LANGUAGES, Document, Language
 from fasthep_archive.workflow.draft import Draft, text
+from fasthep_archive.workflow.hanging import Observer, Render, Write
+from fasthep_archive.workflow.hints import read_execution, read_hooks
+from fasthep_archive.workflow.observing import observed, resolved_observer
+from fasthep_archive.workflow.profiles import Profiles, read_profiles
+from fasthep_archive.workflow.registered import read_registry
 from fasthep_archive.workflow.settings import (
     ArchiveSettings,
     Author,
@@ -22,18 +34,31 @@ from fasthep_archive.workflow.settings import (
     references,
     resolved_settings,
 )
-from fasthep_archive.workflow.stages import Edge, Stage, read_stages, resolved_stage
+from fasthep_archive.workflow.stages import Stage, SubWorkflow, read_stages, resolved_stage
 from fasthep_archive.workflow.streams import (
     FieldAlias,
+    Join,
+    JoinInput,
     Layout,
     Source,
     read_fields,
+    read_joins,
     read_layouts,
     read_primary,
     read_sources,
+    resolved_join,
     resolved_source,
     stream_ids,
 )
+from fasthep_archive.workflow.systematics import (
+    Variation,
+    include_nominal,
+    read_variations,
+    resolved_systematics,
+)
+from fasthep_archive.workflow.toys import KIND, addressed
+from fasthep_archive.workflow.values import DocumentPath
+from fasthep_archive.workflow.wiring import Edge
 
 __all__ = [
     "ArchiveSettings",
@@ -41,32 +66,47 @@ __all__ = [
     "Dataset",
     "Edge",
     "FieldAlias",
+    "Join",
+    "JoinInput",
     "Layout",
     "Metadata",
+    "Observer",
     "Policy",
     "ReferencedInput",
     "Related",
+    "Render",
     "Source",
     "Stage",
     "Strictness",
+    "SubWorkflow",
+    "Variation",
     "Workflow",
+    "Write",
     "build",
     "resolved",
 ]
+
+
+_Holder = TypeVar("_Holder", Stage, Source, Join)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workflow:
     """What a document says, with defaults filled in. Workflows are equal if they mean the same.
 
-    Sources, aliases and layouts are in the order of their names, datasets and stages in that of the document.
+    Sources, joins, aliases and layouts are in the order of their names, datasets and stages in that of the document.
 
     :ivar name: ``workflow.name``, or the name of the document's file without suffix.
     :ivar version: the analysis's own version.
     :ivar language: version of the workflow language that the document is written in.
     :ivar primary_stream: the stream that the first stage reads; none if there are several and no stage needs one.
     :ivar constants: names for formulas; values are scalars or mappings of these.
+    :ivar stages: of all workflows, each below all that it needs.
+    :ivar workflows: by name; none: the document is one workflow.
+    :ivar variations: in the order of the document.
+    :ivar include_nominal: what the document says; the nominal result is there in any case.
     :ivar broken: ids of stages and streams that have faults: what follows from these is not worth reporting.
+    :ivar warnings: what the document says and has no effect, in the order of the files.
     :ivar document: where everything was written.
     """
 
@@ -75,14 +115,37 @@ class Workflow:
     language: Language = field(compare=False)
     datasets: tuple[Dataset, ...]
     sources: tuple[Source, ...]
+    joins: tuple[Join, ...] = ()
     primary_stream: str | None
     fields: tuple[FieldAlias, ...]
     outputs: tuple[Layout, ...]
     constants: Mapping[str, JSON]
     stages: tuple[Stage, ...]
+    workflows: tuple[SubWorkflow, ...] = ()
+    variations: tuple[Variation, ...] = ()
+    include_nominal: bool = True
     broken: frozenset[str]
     archive: ArchiveSettings
+    warnings: tuple[Fault, ...] = field(compare=False, default=())
     document: Document = field(compare=False, repr=False)
+
+    def stage(self, name: str) -> Stage:
+        """Return the stage with the id ``name``.
+
+        :raises KeyError: if there is none.
+        """
+        for stage in self.stages:
+            if stage.id == name:
+                return stage
+        raise KeyError(name)
+
+    def needed(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """Return ``ids`` and all stages that these need, directly or not, in the order of the document."""
+        wanted = set(ids)
+        for stage in reversed(self.stages):  # all that a stage needs stands above it
+            if stage.id in wanted:
+                wanted.update(stage.needs, (edge.node for edge in (*stage.streams_from, *stage.products_from)))
+        return tuple(stage.id for stage in self.stages if stage.id in wanted)
 
     @property
     def references(self) -> Mapping[str, ReferencedInput]:
@@ -96,25 +159,38 @@ def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
     What has faults of its own is left out or, for stages, empty and named in ``broken``; the rest can be used.
     """
     draft = Draft(document)
+    profiles = read_profiles(draft)
+    read_execution(draft)
+    read_hooks(draft)
+    _refuse_reports(draft)
     streams = stream_ids(draft)
-    sources = read_sources(draft)
+    sources, joins = read_sources(draft), read_joins(draft)
     primary = read_primary(draft, streams)
-    stages, broken = read_stages(draft, streams, primary)
+    layouts = read_layouts(draft)
+    stages = read_stages(draft, streams, primary, {layout.name: layout for layout in layouts})
+    observers = observed(draft, *_nodes(stages.all, streams, joins))
     name = text(draft.get("workflow", "name")) or document.name
+    variations = read_variations(draft, stages.all, stages.broken, declared_names(draft))
+    toys = next((source.options for source in sources if source.kind == KIND), None)
     workflow = Workflow(
         name=name,
         version=text(draft.get("workflow", "version")),
         language=document.language,
-        datasets=read_datasets(draft),
-        sources=sources,
+        datasets=addressed(draft, read_datasets(draft), toys),
+        sources=tuple(_observed(source, f"read.{source.id}", observers) for source in sources),
+        joins=tuple(_observed(join, f"join.{join.id}", observers) for join in joins),
         primary_stream=primary,
         fields=read_fields(draft, streams),
-        outputs=read_layouts(draft),
-        constants={str(path[-1]): value for path, value in draft.entries("analysis", "globals")},
-        stages=stages,
-        broken=broken | (streams - {source.id for source in sources}),
+        outputs=layouts,
+        constants={**profiles.constants, **read_registry(draft), **_globals(draft)},
+        stages=tuple(_observed(stage, f"stage.{stage.id}", observers) for stage in stages.all),
+        workflows=stages.workflows,
+        variations=variations,
+        include_nominal=include_nominal(draft) or not variations,
+        broken=stages.broken | (streams - {source.id for source in sources} - {join.id for join in joins}),
         archive=read_settings(draft, name, declared_files(draft)),
-        document=replace(document, moved=draft.moved),
+        warnings=tuple(sorted(dict.fromkeys(draft.warnings), key=_place)),
+        document=_with_profiles(document, profiles, draft.moved),
     )
     return workflow, tuple(sorted(dict.fromkeys(draft.faults), key=_place))
 
@@ -128,28 +204,81 @@ def resolved(workflow: Workflow, files: Mapping[str, str] | None = None) -> JSON
     :param workflow: one that was built without faults.
     :param files: names to write in the place of the files that datasets name.
     """
-    analysis: dict[str, JSON] = {"stages": [resolved_stage(stage) for stage in workflow.stages]}
+    named = {"name": workflow.name} | ({"version": workflow.version} if workflow.version is not None else {})
     document: dict[str, JSON] = {
         "version": LANGUAGES[-1],
-        "workflow": {"name": workflow.name} | ({"version": workflow.version} if workflow.version is not None else {}),
+        "workflow": named,
         "data": {"datasets": [resolved_dataset(dataset, files or {}) for dataset in workflow.datasets]},
         "sources": {source.id: resolved_source(source) for source in workflow.sources},
-        "analysis": analysis,
         "archive": resolved_settings(workflow.archive, files or {}),
+        "joins": {join.id: resolved_join(join) for join in workflow.joins},
+        "primary_stream": workflow.primary_stream,
+        "fields": {alias.alias: {"stream": alias.stream, "branch": alias.branch} for alias in workflow.fields},
+        "outputs": {layout.name: {"tree": layout.tree, "keep": list(layout.keep)} for layout in workflow.outputs},
+        "observers": [
+            {**resolved_observer(observer), "at": [f"join.{join.id}"]}
+            for join in workflow.joins
+            for observer in join.observers
+        ],
+        "analysis": _resolved_analysis(workflow),
+        "workflows": {item.name: _resolved_workflow(item, workflow) for item in workflow.workflows},
     }
-    if workflow.constants:
-        analysis["globals"] = workflow.constants
-    if workflow.primary_stream is not None:
-        document["primary_stream"] = workflow.primary_stream
-    if workflow.fields:
-        document["fields"] = {
-            alias.alias: {"stream": alias.stream, "branch": alias.branch} for alias in workflow.fields
-        }
-    if workflow.outputs:
-        document["outputs"] = {
-            layout.name: {"tree": layout.tree, "keep": list(layout.keep)} for layout in workflow.outputs
-        }
-    return document
+    if workflow.variations:
+        document["systematics"] = resolved_systematics(
+            workflow.variations, workflow.stages, nominal=workflow.include_nominal
+        )
+    return {key: value for key, value in document.items() if value not in (None, {}, [])}
+
+
+def _resolved_analysis(workflow: Workflow) -> JSON:
+    elsewhere = {stage for item in workflow.workflows for stage in item.stages}
+    shared = [resolved_stage(stage) for stage in workflow.stages if stage.id not in elsewhere]
+    return {
+        **({"globals": workflow.constants} if workflow.constants else {}),
+        **({"stages": shared} if shared else {}),
+    }
+
+
+def _resolved_workflow(item: SubWorkflow, workflow: Workflow) -> JSON:
+    described = {} if item.description is None else {"description": item.description}
+    return {**described, "stages": [resolved_stage(workflow.stage(stage)) for stage in item.stages]}
+
+
+def _nodes(
+    stages: Sequence[Stage], streams: frozenset[str], joins: Sequence[Join]
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return the nodes that can be observed, by id, and ids of FAST-HEP that mean one of these."""
+    joined = {join.id for join in joins}
+    kinds = {stream: "join" if stream in joined else "read" for stream in sorted(streams)}
+    known = {f"{kind}.{stream}": stream for stream, kind in kinds.items()}
+    known |= {f"stage.{stage.id}": stage.id for stage in stages}
+    return known, {f"project.{stream}": f"{kind}.{stream}" for stream, kind in kinds.items()}
+
+
+def _observed(holder: _Holder, node: str, observers: Mapping[str, tuple[Observer, ...]]) -> _Holder:
+    """Return a stage or stream with the observers that the key ``observers`` places there."""
+    return replace(holder, observers=(*holder.observers, *observers.get(node, ())))
+
+
+def _globals(draft: Draft) -> Mapping[str, JSON]:
+    return {str(path[-1]): value for path, value in draft.entries("analysis", "globals")}
+
+
+def _with_profiles(document: Document, profiles: Profiles, moved: Mapping[DocumentPath, DocumentPath]) -> Document:
+    """Return the document with the files of its profiles, and with where values were written."""
+    texts = {str(file): content for file, content in profiles.texts.items()}
+    files = tuple(dict.fromkeys([*document.files, *profiles.texts]))
+    return replace(document, moved=moved, files=files, texts={**document.texts, **texts})
+
+
+def _refuse_reports(draft: Draft) -> None:
+    reports = draft.get("reports")
+    for number, entry in enumerate(reports if isinstance(reports, Sequence) else ()):
+        path: DocumentPath = ("reports", number)
+        name = entry.get("id", number) if isinstance(entry, Mapping) else number
+        message = f"report {name!r} is part of the workflow language, but this version of fasthep-archive makes none"
+        hint = "the record and the bundle's page have what it says: leave it out to check and run the rest"
+        draft.fault(path, message, hint)
 
 
 def _place(fault: Fault) -> tuple[bool, Location]:

@@ -9,14 +9,23 @@ Of each operation the result has exactly the keys that its function below names;
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import cast
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import nearest
+from fasthep_archive.workflow import (
+    matrix,
+    parameters_columns,
+    parameters_cutflow,
+    parameters_objects,
+    parameters_products,
+    parameters_tabular,
+)
 from fasthep_archive.workflow.draft import Draft, mapping, sequence
+from fasthep_archive.workflow.merging import part
+from fasthep_archive.workflow.parameters_columns import formula_text
+from fasthep_archive.workflow.parameters_cutflow import value
 from fasthep_archive.workflow.values import DocumentPath
 
 Params = Mapping[str, JSON]
@@ -30,7 +39,7 @@ def canonical(op: str, at: DocumentPath, draft: Draft) -> Params:
 
     Parts that do not conform to the schema are left out; all other parts are checked.
     """
-    return _CANONICAL[op](draft.mapping(*at), at, draft)
+    return _CANONICAL.get(op, _as_written)(draft.mapping(*at), at, draft)
 
 
 def resolved_params(op: str, params: Params) -> JSON:
@@ -40,60 +49,68 @@ def resolved_params(op: str, params: Params) -> JSON:
     """
     if op != "hep.selection.cutflow":
         return params
-    groups = cast("Mapping[str, Params]", params["selection"])
+    groups = cast("Mapping[str, Params]", params.get("selection", {}))
     return {**params, "selection": [{"name": name, **group} for name, group in groups.items()]}
 
 
+def _as_written(params: Params, _at: DocumentPath, _draft: Draft) -> Params:
+    """Return params whose form is that of the document already: those of renderers."""
+    return params
+
+
 def _define(_params: Params, at: DocumentPath, draft: Draft) -> Params:
-    """``variables: [{name, expr | reduce: {op, over}, dtype?}]``."""
-    return {"variables": [_variable(mapping(entry)) for _, entry in draft.entries(*at, "variables")]}
+    """``variables: [{name, expr | reduce: {op, over}, dtype?}]``; what a matrix stands for is written out."""
+    variables: list[JSON] = []
+    moved: dict[DocumentPath, DocumentPath] = {}
+    for path, entry in draft.entries(*at, "variables"):
+        for concrete in matrix.expanded(part(entry, path), draft, typed=False):
+            if "matrix" in mapping(entry) and draft.grafted(path, concrete, "variable") is None:
+                break
+            moved[(*at, "variables", len(variables))] = path
+            variables.append(_variable(mapping(concrete.plain())))
+    draft.moved |= {path: written for path, written in moved.items() if path != written}
+    return {"variables": variables}
 
 
 def _variable(entry: Params) -> Params:
-    variable = {"name": entry["name"], **_value(entry)}
+    variable = {"name": entry["name"], **value(entry)}
     if "dtype" in entry:
         variable["dtype"] = _DTYPES.get(str(entry["dtype"]), entry["dtype"])
     return variable
 
 
-def _value(entry: Params) -> dict[str, JSON]:
-    """Return the one of ``expr`` and ``reduce`` that is there."""
-    if "reduce" not in entry:
-        return {"expr": _formula(entry["expr"])}
-    reduction = mapping(entry["reduce"])
-    return {"reduce": {"op": reduction["op"], "over": _formula(reduction["over"])}}
-
-
-def _formula(value: JSON) -> str:
-    """Return the text of a formula, which may be written as a number."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _mass(params: Params, _at: DocumentPath, _draft: Draft) -> Params:
     """``collection``, ``mask?``, ``out_var``."""
     collection = params.get("collection", "Muon")
-    mask = {"mask": _formula(params["mask"])} if "mask" in params else {}
+    mask = {"mask": formula_text(params["mask"])} if "mask" in params else {}
     return {"collection": collection, **mask, "out_var": params.get("out_var", f"Di{collection}_Mass")}
 
 
 def _hist(params: Params, at: DocumentPath, draft: Draft) -> Params:
-    """``dataset_axis?: {name, source, type, bins?, label?}``, ``axes``, ``storage``, ``weight_expr?``."""
+    """``dataset_axis?``, an axis; ``axes: [{name, source, type, bins?, label?}]``; ``storage``, ``weight_expr?``.
+
+    ``variations?`` as :func:`parameters_products.hist_variations` says.
+    """
     axes = [_axis(mapping(entry), path, draft) for path, entry in draft.entries(*at, "axes")]
     dataset_axis = _dataset_axis(params.get("dataset_axis"), (*at, "dataset_axis"), draft)
     if draft.raw(*at, "axes") == [] and not draft.raw(*at, "dataset_axis"):
         draft.fault((*at, "axes"), "a histogram needs an axis", "add an axis, or dataset_axis: true")
-    names = {axis["name"] for axis in dataset_axis.values()}
+    varied = parameters_products.hist_variations(params.get("variations"), (*at, "variations"), draft)
+    names = {axis["name"] for axis in dataset_axis.values()} | {axis["axis"] for axis in varied.values()}
     for path, _ in draft.entries(*at, "axes"):
         name = draft.get(*path, "name")
         if name in names:
             draft.fault((*path, "name"), f"two axes are named {name!r}", "axes need different names")
         names.add(name)
-    weight = {"weight_expr": _formula(params["weight_expr"])} if "weight_expr" in params else {}
-    storage = params.get("storage", "weighted" if weight else "count")
-    if storage == "count" and weight:
-        hint = "write storage: weighted, or leave weight_expr out; FAST-HEP ignored the weight here"
-        draft.fault((*at, "storage"), "a histogram that counts has no use for weight_expr", hint)
-    return {**dataset_axis, "axes": axes, "storage": storage, **weight}
+    weight = {"weight_expr": formula_text(params["weight_expr"])} if "weight_expr" in params else {}
+    storage = params.get("storage", "weighted" if weight or varied else "count")
+    for key in (*weight, *varied) if storage == "count" else ():
+        hint = f"write storage: weighted, or leave {key} out" + "; FAST-HEP ignored the weight here" * (key in weight)
+        draft.fault((*at, "storage"), f"a histogram that counts has no use for {key}", hint)
+    if weight and varied:
+        hint = "write it into each of variations.weights; FAST-HEP ignored weight_expr here"
+        draft.fault((*at, "weight_expr"), "a histogram with variations has its weights there", hint, key=True)
+    return {**dataset_axis, "axes": axes, "storage": storage, **weight, **varied}
 
 
 def _dataset_axis(value: JSON, at: DocumentPath, draft: Draft) -> dict[str, Params]:
@@ -148,95 +165,28 @@ def _different(items: Sequence[JSON], at: DocumentPath, draft: Draft) -> Sequenc
     return items
 
 
-def _cutflow(params: Params, at: DocumentPath, draft: Draft) -> Params:
-    """``selection: {group: {cuts: [{expr | reduce, label?}], parents}}``, ``filter``, ``emit_flags``, ...
-
-    ``weight_expr?`` and ``output_field?``. The order of the groups is that of the cutflow's rows.
-    """
-    groups: dict[str, Params] = {}
-    for name, group, path in _groups((*at, "selection"), draft):
-        by_key = path == (*at, "selection", name)
-        if name in groups:
-            draft.fault((*path, "name"), f"group {name!r} is there twice", "groups need different names")
-        if name.lower() == "any":
-            hint = "write one cut with |, or two groups with filter: any"
-            place = path if by_key else (*path, "name")
-            draft.fault(
-                place, f"a group named {name!r} does not select any of its cuts: they are ANDed", hint, key=by_key
-            )
-        groups.setdefault(name, _group(group, path, (*at, "selection", name), draft))
-    if draft.sound((*at, "selection")):
-        _check_parents(groups, (*at, "selection"), draft)
-    weight = {"weight_expr": _formula(params["weight_expr"])} if "weight_expr" in params else {}
-    output = {"output_field": params["output_field"]} if "output_field" in params else {}
-    chosen = {"filter": params.get("filter", "all"), "emit_flags": params.get("emit_flags", True)}
-    return {"selection": groups, **weight, **output, **chosen}
-
-
-def _groups(at: DocumentPath, draft: Draft) -> Iterator[tuple[str, JSON, DocumentPath]]:
-    """Yield name, content and path of each group, of a mapping or a list of groups."""
-    for path, value in draft.entries(*at):
-        if isinstance(path[-1], str):
-            yield path[-1], value, path
-        else:
-            group = mapping(value)
-            name = str(group["name"])
-            draft.moved.setdefault((*at, name), path)
-            yield name, {key: item for key, item in group.items() if key != "name"}, path
-
-
-def _group(group: JSON, written: DocumentPath, at: DocumentPath, draft: Draft) -> Params:
-    """Return the group as ``{cuts, parents}``.
-
-    :param written: path of what the document has.
-    :param at: path of what is returned.
-    """
-    described = mapping(group) if isinstance(group, Mapping) else {"cuts": group}
-    for spellings in (("cuts", "steps"), ("parents", "from", "parent")):
-        found = [key for key in spellings if key in described]
-        if len(found) > 1:
-            draft.fault(
-                (*written, found[1]), f"{' and '.join(map(repr, found))} mean the same", "keep one of them", key=True
-            )
-        if found and (found[0] != spellings[0] or written != at):
-            draft.moved[(*at, spellings[0])] = (*written, found[0])
-    steps = next((described[key] for key in ("cuts", "steps") if key in described), ())
-    parents = next((described[key] for key in ("parents", "from", "parent") if key in described), ())
-    if not isinstance(group, Mapping):
-        draft.moved[(*at, "cuts")] = written
-    place = draft.moved.get((*at, "cuts"), (*written, "cuts"))
-    cuts: list[JSON] = []
-    for number, step in enumerate(sequence(steps)):
-        if isinstance(step, str):
-            draft.moved[(*at, "cuts", number, "expr")] = (*place, number)
-            cuts.append({"expr": step})
-        else:
-            entry = mapping(step)
-            cuts.append({**_value(entry), **({"label": entry["label"]} if "label" in entry else {})})
-    return {"cuts": cuts, "parents": [str(parent) for parent in sequence(parents)]}
-
-
-def _check_parents(groups: Mapping[str, Params], at: DocumentPath, draft: Draft) -> None:
-    """Report parents that are no cut of a group above."""
-    above: list[str] = []
-    lasts: dict[str, str] = {}
-    for name, group in groups.items():
-        for number, parent in enumerate(cast("Sequence[str]", group["parents"])):
-            if parent in above:
-                continue
-            hint = f"write {lasts[parent]!r}, its last cut" if parent in lasts else nearest(parent, above)
-            message = f"parent {parent!r} of group {name!r} is no cut of a group above"
-            draft.fault((*at, name, "parents", number), message, hint or "a parent is a cut such as 'Base[0]'")
-        cuts = [f"{name}[{number}]" for number in range(len(cast("Sequence[JSON]", group["cuts"])))]
-        above += cuts
-        if cuts:
-            lasts[name] = cuts[-1]
-
-
 _CANONICAL: Mapping[str, Callable[[Params, DocumentPath, Draft], Params]] = {
+    "archive.values": parameters_products.archive_values,
+    "cms.match_l1t_jets": parameters_objects.match_l1t_jets,
+    "hep.align_schema": parameters_columns.align_schema,
+    "hep.build_lepton_met_candidate": parameters_objects.build_lepton_met_candidate,
+    "hep.build_pairs": parameters_objects.build_pairs,
+    "hep.build_recoil": parameters_objects.build_recoil,
+    "hep.choose": parameters_columns.choose,
+    "hep.clean": parameters_objects.clean,
     "hep.define": _define,
     "hep.di_object_mass": _mass,
     "hep.hist": _hist,
-    "hep.selection.cutflow": _cutflow,
+    "hep.merge_fields": parameters_columns.merge_fields,
+    "hep.project_fields": parameters_columns.project_fields,
+    "hep.select_objects": parameters_objects.select_objects,
+    "hep.selection.cutflow": parameters_cutflow.cutflow,
+    "hep.selection.flag": parameters_columns.selection_flag,
+    "hep.weights.lookup_csv": parameters_products.lookup_csv,
+    "hep.weights.pdf_envelope": parameters_columns.pdf_envelope,
+    "hep.zip_join": parameters_columns.zip_join,
+    "workshop.tabular.explode": parameters_tabular.explode,
+    "workshop.tabular.filter": parameters_tabular.table_filter,
+    "workshop.tabular.project": parameters_tabular.project,
 }
 """How the parameters of each operation are read."""

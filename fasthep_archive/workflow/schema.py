@@ -21,6 +21,7 @@ from fasthep_archive.workflow.values import DocumentPath
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
 _TYPES = {
     "object": "a mapping",
@@ -61,21 +62,58 @@ def schema(language: str) -> Mapping[str, JSON]:
     return cast("Mapping[str, JSON]", json.loads(text))
 
 
-def problems(data: JSON, language: str) -> tuple[Problem, ...]:
+def defines(language: str, definition: str) -> bool:
+    """Say whether the schema of ``language`` has ``$defs/<definition>``."""
+    return definition in cast("Mapping[str, JSON]", schema(language)["$defs"])
+
+
+def definitions(language: str, prefix: str) -> tuple[str, ...]:
+    """Return the names in ``$defs`` that start with ``prefix`` and are the parameters of an operation."""
+    found = cast("Mapping[str, Mapping[str, JSON]]", schema(language)["$defs"])
+    return tuple(name for name, rule in found.items() if name.startswith(prefix) and "op" in _keys_of(rule))
+
+
+def listed(language: str, definition: str, key: str) -> tuple[str, ...]:
+    """Return the words that ``key`` can have in ``$defs/<definition>``."""
+    rule = cast("Mapping[str, Mapping[str, JSON]]", schema(language)["$defs"])[definition]
+    return tuple(map(str, cast("Sequence[JSON]", cast("Mapping[str, JSON]", _keys_of(rule)[key])["enum"])))
+
+
+def _keys_of(rule: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    return cast("Mapping[str, JSON]", rule.get("properties", {}))
+
+
+def problems(
+    data: JSON,
+    language: str,
+    definition: str | None = None,
+    written: Callable[[DocumentPath], DocumentPath] = lambda path: path,
+) -> tuple[Problem, ...]:
     """Return everything in ``data`` that the schema of ``language`` does not allow, each thing once.
 
     A key that is missing because it is misspelt is one thing: the unknown key.
-    """
-    from jsonschema import Draft202012Validator
 
-    errors = Draft202012Validator(schema(language)).iter_errors(data)
-    found = dict.fromkeys(problem for error in errors for problem in _told(_violation(error)))
+    :param definition: the part of the schema to use, of ``$defs``; none: all of it, for a whole document.
+    :param written: says where in the document a path of ``data`` was written, which is what messages speak of.
+    """
+    errors = _validator(language, definition).iter_errors(data)
+    told = (_told(_violation(error, written)) for error in errors)
+    found = dict.fromkeys(problem for problems in told for problem in problems)
     explained = {(problem.path[:-1], problem.stands_for) for problem in found}
     return tuple(
         problem
         for problem in found
         if not (problem.missing and {(problem.path, problem.missing), (problem.path, "*")} & explained)
     )
+
+
+@cache
+def _validator(language: str, definition: str | None) -> Validator:
+    from jsonschema import Draft202012Validator
+
+    whole = schema(language)
+    part = whole if definition is None else {"$ref": f"#/$defs/{definition}", "$defs": whole["$defs"]}
+    return Draft202012Validator(part)
 
 
 def spelled(path: DocumentPath) -> str:
@@ -114,13 +152,14 @@ class _Violation:
         return Problem(path=self.path, message=message, hint=hint or self.hint)
 
 
-def _violation(error: ValidationError) -> _Violation:
+def _violation(error: ValidationError, written: Callable[[DocumentPath], DocumentPath]) -> _Violation:
     of_key = "propertyNames" in error.absolute_schema_path
+    path = written(tuple(error.absolute_path))
     return _Violation(
         keyword=str(error.validator),
         argument=cast("JSON", error.validator_value),
         value=cast("JSON", error.instance),
-        path=(*error.absolute_path, *([str(error.instance)] if of_key else [])),
+        path=(*path, *([str(error.instance)] if of_key else [])),
         rule=error.schema if isinstance(error.schema, Mapping) else {},
         of_key=of_key,
     )
@@ -187,7 +226,9 @@ def _not_allowed(violation: _Violation) -> Iterator[Problem]:
         yield _later(violation.path, f"{noun} {value!r}", key=False)
         return
     allowed = list(dict.fromkeys(str(item) for item in cast("Sequence[JSON]", violation.argument) if item is not None))
-    hint = nearest(value, allowed) if isinstance(value, str) else None
+    hint = None
+    if isinstance(value, str):
+        hint = cast("Mapping[str, str]", violation.rule.get("x-hints", {})).get(value) or nearest(value, allowed)
     if noun and isinstance(value, str):
         known = violation.hint or f"known are {', '.join(allowed)}"
         yield violation.problem(f"unknown {noun} {value!r}", hint or known)

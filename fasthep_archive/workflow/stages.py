@@ -1,34 +1,38 @@
-"""The stages of a workflow and the edges between them.
-
-A stage reads the events of exactly one stage or stream above it (reference, section 2.2): what ``from`` names, else
-the one stage in ``needs``, else the nearest stage above that hands events on, else the primary stream.
-"""
+"""The stages of a workflow: those of the analysis, and those of each of the workflows that a document has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
+from fasthep_archive.workflow.attaching import (
+    named_output,
+    read_renders,
+    read_write,
+    read_writes,
+    resolved_render,
+    styled,
+)
 from fasthep_archive.workflow.draft import Draft, mapping
+from fasthep_archive.workflow.hanging import LIFECYCLE, Observer, Render, Write
+from fasthep_archive.workflow.hints import Device, read_device
+from fasthep_archive.workflow.merging import Part, laid_over, part
+from fasthep_archive.workflow.observing import check_output, read_observers, resolved_observer
 from fasthep_archive.workflow.parameters import canonical, resolved_params
+from fasthep_archive.workflow.parameters_writing import resolved_write
+from fasthep_archive.workflow.streams import Layout
+from fasthep_archive.workflow.styles import RENDERER, Styles
 from fasthep_archive.workflow.values import DocumentPath
+from fasthep_archive.workflow.wiring import Edge, Inputs, Wiring, Written, in_order, references
 
-_KEEPS_NO_STREAM = ("hep.hist", "hep.render.", "hep.report.")
-"""Operations after which a stage without ``from`` reads what they read. A histogram can be read by name, though."""
+StageWhen: TypeAlias = Literal["on_success", "manual"]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Edge:
-    """Events that a stage reads.
-
-    :ivar node: id of a stage or of a stream.
-    :ivar name: the input that they are for; none: the only one.
-    """
-
-    node: str
-    name: str | None = None
+_SINKS = ("root_tree",)
+_PASSING = "hep.merge_fields"
+"""What a stage with ``role: sink`` is beside what it writes: one input, handed on as it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +40,12 @@ class Stage:
     """One named step.
 
     :ivar params: in the form that :mod:`fasthep_archive.workflow.parameters` describes; empty for stages with faults.
-    :ivar streams_from: what it reads; empty only for stages with faults.
+    :ivar streams_from: what it reads; empty for stages that take products, and for some with faults.
     :ivar needs: stages that come before for another reason.
+    :ivar products_from: stages whose products it takes; empty for those that read events.
     :ivar applies_to: event type of the datasets that it is for; none: all.
+    :ivar device: where it is computed.
+    :ivar when: ``manual``: only when it is asked for.
     :ivar path: where it stands in the document.
     """
 
@@ -48,80 +55,214 @@ class Stage:
     streams_from: tuple[Edge, ...]
     needs: tuple[str, ...]
     applies_to: str | None
+    products_from: tuple[Edge, ...] = ()
+    renders: tuple[Render, ...] = ()
+    writes: tuple[Write, ...] = ()
+    observers: tuple[Observer, ...] = ()
+    device: Device = "auto"
+    when: StageWhen = "on_success"
     path: DocumentPath = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Reference:
-    """A mention of a stage or stream, and where it stands."""
+class SubWorkflow:
+    """One of several workflows of a document: a name, and the ids of its own stages in the order of its list."""
 
-    id: str
-    path: DocumentPath
-    name: str | None = None
+    name: str
+    stages: tuple[str, ...]
+    description: str | None = None
+    path: DocumentPath = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Written:
-    """A stage as it is written.
+class Stages:
+    """All stages of a document, each below all that it needs, and the workflows that they belong to by name.
 
-    :ivar inputs: ``from``; none if it is absent.
-    :ivar needs: none if it is absent.
+    :ivar broken: ids of the stages that have faults.
     """
 
-    id: str | None
-    op: str
-    path: DocumentPath
-    entry: Mapping[str, JSON]
-    inputs: tuple[_Reference, ...] | None
-    needs: tuple[_Reference, ...] | None
+    all: tuple[Stage, ...]
+    workflows: tuple[SubWorkflow, ...]
+    broken: frozenset[str]
 
 
-def read_stages(draft: Draft, streams: frozenset[str], primary: str | None) -> tuple[tuple[Stage, ...], frozenset[str]]:
-    """Return the stages in the order of the document, and the ids of those that have faults."""
+def read_stages(draft: Draft, streams: frozenset[str], primary: str | None, layouts: Mapping[str, Layout]) -> Stages:
+    """Return the stages of the document.
+
+    The order is that of the lists, that of the analysis first and then those of the workflows by name, as far as what
+    they need of each other allows.
+    """
     written = tuple(_written(draft))
     _check_ids(written, streams, draft)
-    wiring = _Wiring(written, streams, primary, draft)
+    wiring = Wiring(written, streams, primary, draft)
+    reader = _Reader(draft, layouts)
     stages: dict[str, Stage] = {}
+    inputs: dict[str, Inputs] = {}
     broken: set[str] = set()
     for position, stage in enumerate(written):
         if stage.id is None or stage.id in stages:
             continue
         before = len(draft.faults)
-        edges = wiring.edges(position)
-        readable = draft.conforms((*stage.path, "op")) and draft.conforms((*stage.path, "params"))
-        params = canonical(stage.op, (*stage.path, "params"), draft) if readable else {}
-        if edges is None or not draft.sound(stage.path) or len(draft.faults) > before:
+        found = wiring.inputs(position)
+        inputs[stage.id] = found or Inputs()
+        stages[stage.id] = reader.stage(stage, inputs[stage.id])
+        if found is None or not draft.sound(stage.path) or len(draft.faults) > before:
             broken.add(stage.id)
-            params = {}
-        stages[stage.id] = Stage(
-            id=stage.id,
-            op=stage.op,
-            params=params,
-            streams_from=edges or (),
-            needs=tuple(need.id for need in stage.needs or ()),
-            applies_to=_applies_to(stage.entry),
-            path=stage.path,
-        )
-    return tuple(stages.values()), frozenset(broken)
+            stages[stage.id] = reader.emptied(stages[stage.id])
+    reader.styles.check()
+    return Stages(
+        all=tuple(stages[stage] for stage in in_order(inputs)),
+        workflows=tuple(_workflows(draft, written)),
+        broken=frozenset(broken),
+    )
 
 
 def resolved_stage(stage: Stage) -> JSON:
     """Return the stage as a document of the newest version writes it."""
-    optional: dict[str, JSON] = {}
-    if stage.needs:
-        optional["needs"] = list(stage.needs)
-    if stage.applies_to is not None:
-        optional["applies_to"] = {"eventtype": stage.applies_to}
-    inputs = [
-        {"node": edge.node, "port": "stream", **({"as": edge.name} if edge.name else {})} for edge in stage.streams_from
+    params = resolved_params(stage.op, stage.params)
+    drawn = stage.op.startswith(RENDERER)
+    if drawn and isinstance(params, Mapping):
+        params = {"style": {"op": stage.op, **{key: value for key, value in params.items() if key != "out"}}}
+    edges = [
+        {
+            "node": edge.node,
+            **({"port": "stream"} if stage.streams_from else {}),
+            **({"as": edge.name} if edge.name else {}),
+        }
+        for edge in (*stage.streams_from, *stage.products_from)
     ]
-    return {
-        "id": stage.id,
-        "op": stage.op,
-        "params": resolved_params(stage.op, stage.params),
-        "from": inputs,
-        **optional,
+    optional: dict[str, JSON] = {
+        "needs": list(stage.needs),
+        "applies_to": {} if stage.applies_to is None else {"eventtype": stage.applies_to},
+        "out": stage.params.get("out") if drawn else None,
+        "render": [resolved_render(render) for render in stage.renders],
+        "write": [resolved_write(write) for write in stage.writes],
+        "inspect": [resolved_observer(observer) for observer in stage.observers],
+        "execution": {} if stage.device == "auto" else {"device": stage.device},
+        "when": None if stage.when == "on_success" else stage.when,
     }
+    kept = {key: value for key, value in optional.items() if value not in (None, {}, [])}
+    return {"id": stage.id, "op": stage.op, "params": params, "from": edges, **kept}
+
+
+class _Reader:
+    """Reads what stages say beside what they need."""
+
+    def __init__(self, draft: Draft, layouts: Mapping[str, Layout]) -> None:
+        self.styles = Styles(draft)
+        self._draft = draft
+        self._layouts = layouts
+
+    def stage(self, written: Written, inputs: Inputs) -> Stage:
+        """Return a stage; what has faults is left out of it."""
+        path = written.path
+        when = self._when(written)
+        op, params, writes = written.op, self._params(written), read_writes(self._draft, path, self._layouts)
+        if written.sink:
+            op, params, writes = _PASSING, {"on_conflict": "keep_first"}, self._sink(written)
+        elif op in _SINKS:
+            message = f"{op} writes what a stage hands on, and is no step of its own"
+            hint = f"add role: sink, or write it at that stage: write: [{{kind: {op}, path: ...}}]"
+            self._draft.fault((*path, "op"), message, hint)
+        return Stage(
+            id=str(written.id),
+            op=op,
+            params=params,
+            streams_from=inputs.streams,
+            products_from=inputs.products,
+            needs=inputs.needs,
+            applies_to=_applies_to(written.entry),
+            renders=read_renders(self._draft, path, op, self.styles),
+            writes=writes,
+            observers=read_observers(self._draft, (*path, "inspect")),
+            device=read_device(self._draft, path),
+            when=when,
+            path=path,
+        )
+
+    def emptied(self, stage: Stage) -> Stage:
+        """Return a stage without all that its faults may have to do with."""
+        return Stage(
+            id=stage.id,
+            op=stage.op,
+            params={},
+            streams_from=stage.streams_from,
+            products_from=stage.products_from,
+            needs=stage.needs,
+            applies_to=stage.applies_to,
+            path=stage.path,
+        )
+
+    def _params(self, written: Written) -> Mapping[str, JSON]:
+        path = (*written.path, "params")
+        if not self._draft.conforms((*written.path, "op")) or not self._draft.conforms(path) or written.sink:
+            return {}
+        if written.op in _SINKS:
+            return {}
+        if written.op.startswith(RENDERER):
+            return self._drawn(written, path)
+        return canonical(written.op, path, self._draft)
+
+    def _drawn(self, written: Written, path: DocumentPath) -> Mapping[str, JSON]:
+        """Return the options of a stage that draws: those of its style, and its other params laid over them."""
+        entry = self._draft.mapping(*path)
+        own = part({key: value for key, value in entry.items() if key != "style" or _is_look(value)}, path)
+        style: Part | None = Part({}, path)
+        if "style" in entry and not _is_look(entry["style"]):
+            style = self.styles.resolved(part(entry["style"], (*path, "style")))
+        if style is None:
+            return {}
+        merged = laid_over(style, own)
+        content = merged.content if isinstance(merged.content, Mapping) else {}
+        if "op" in content and content["op"].content != written.op:
+            message = f"the style is for {content['op'].content}, and the stage is {written.op}"
+            self._draft.fault((*written.path, "op"), message, "write the operation of the style")
+            return {}
+        found = styled(self._draft, path, merged, written.op)
+        out = written.entry.get("out")
+        if isinstance(out, str):
+            check_output(self._draft, out, (*written.path, "out"), "plots")
+        self._draft.moved[(*path, "out")] = (*written.path, "out")
+        named = named_output(str(out or written.id), written.op)
+        return {} if found is None else {**found[1], "out": named}
+
+    def _sink(self, written: Written) -> tuple[Write, ...]:
+        """Return the writer that a stage with ``role: sink`` is."""
+        path = (*written.path, "params")
+        if written.op not in _SINKS:
+            hint = nearest(written.op, _SINKS) or f"known are {', '.join(_SINKS)}"
+            self._draft.fault((*written.path, "op"), f"{written.op} is no sink", hint)
+            return ()
+        if not self._draft.sound(written.path):
+            return ()
+        params = mapping(self._draft.raw(*path))
+        when = {"when": LIFECYCLE[str(written.entry["when"])]} if written.entry.get("when") in LIFECYCLE else {}
+        grafted = self._draft.grafted(path, part({**params, **when}, path), "sink_params")
+        write = None if grafted is None else read_write(grafted, path, None, self._layouts)
+        if grafted is not None:
+            self._draft.adopt(grafted)
+        return () if write is None else (write,)
+
+    def _when(self, written: Written) -> StageWhen:
+        """Return when a stage is carried out; in FAST-HEP the key says how often one that draws or writes does so."""
+        value = written.entry.get("when")
+        if not isinstance(value, str) or not self._draft.conforms((*written.path, "when")):
+            return "on_success"
+        drawn = written.op.startswith(RENDERER)
+        if value in LIFECYCLE:
+            if not drawn and not written.sink:
+                hint = "what hangs on it has a 'when': render: {..., when: final}"
+                self._draft.fault((*written.path, "when"), f"stage {written.id!r} draws and writes nothing", hint)
+            elif drawn and LIFECYCLE[value] != "final":
+                message = f"a stage that draws does so once, not for each {LIFECYCLE[value]}"
+                hint = f"draw it where it is filled: render: {{style: ..., when: {LIFECYCLE[value]}}}"
+                self._draft.fault((*written.path, "when"), message, hint)
+        return "manual" if value == "manual" else "on_success"
+
+
+def _is_look(value: JSON) -> bool:
+    """Say whether ``style`` of a stage that draws is an option of renderers, and no style."""
+    return isinstance(value, Mapping) and bool(value) and set(value) <= {"datasets", "experiment", "lumi"}
 
 
 def _applies_to(entry: Mapping[str, JSON]) -> str | None:
@@ -129,46 +270,52 @@ def _applies_to(entry: Mapping[str, JSON]) -> str | None:
     return str(condition["eventtype"]) if isinstance(condition, Mapping) and "eventtype" in condition else None
 
 
-def _written(draft: Draft) -> Iterator[_Written]:
+def _lists(draft: Draft) -> Iterator[tuple[str | None, DocumentPath]]:
+    """Yield the lists of stages: that of the analysis, and those of the workflows by name."""
+    yield None, ("analysis", "stages")
+    workflows = draft.raw("workflows")
+    for name in sorted(workflows) if isinstance(workflows, Mapping) else ():
+        yield name, ("workflows", name, "stages")
+
+
+def _written(draft: Draft) -> Iterator[Written]:
     """Yield all stages, those that do not conform as far as they can be read."""
-    holder = draft.raw("analysis", "stages")
-    if not isinstance(holder, Sequence) or isinstance(holder, str):
-        return
-    for number, value in enumerate(holder):
-        entry = mapping(value) if isinstance(value, Mapping) else {}
-        path: DocumentPath = ("analysis", "stages", number)
-        stage_id, key = entry.get("id"), "in" if "in" in entry else "from"
-        if "in" in entry and "from" in entry:
-            draft.fault((*path, "in"), "'from' and 'in' mean the same", "keep one of them", key=True)
-        yield _Written(
-            id=stage_id if isinstance(stage_id, str) else None,
-            op=str(entry.get("op", "")),
+    for home, at in _lists(draft):
+        holder = draft.raw(*at)
+        if not isinstance(holder, Sequence) or isinstance(holder, str):
+            continue
+        for number, value in enumerate(holder):
+            entry = mapping(value) if isinstance(value, Mapping) else {}
+            path: DocumentPath = (*at, number)
+            stage_id, key = entry.get("id"), "in" if "in" in entry else "from"
+            if "in" in entry and "from" in entry:
+                draft.fault((*path, "in"), "'from' and 'in' mean the same", "keep one of them", key=True)
+            yield Written(
+                id=stage_id if isinstance(stage_id, str) else None,
+                op=str(entry.get("op", "")),
+                path=path,
+                home=home,
+                entry=entry,
+                inputs=references(entry.get(key), (*path, key)),
+                needs=references(entry.get("needs"), (*path, "needs")),
+            )
+
+
+def _workflows(draft: Draft, written: Sequence[Written]) -> Iterator[SubWorkflow]:
+    for path, value in sorted(draft.entries("workflows"), key=lambda entry: str(entry[0][-1])):
+        name, description = str(path[-1]), mapping(value).get("description")
+        own = dict.fromkeys(stage.id for stage in written if stage.home == name and stage.id is not None)
+        yield SubWorkflow(
+            name=name,
+            stages=tuple(own),
+            description=None if description is None else str(description),
             path=path,
-            entry=entry,
-            inputs=_references(entry.get(key), (*path, key)),
-            needs=_references(entry.get("needs"), (*path, "needs")),
         )
 
 
-def _references(value: JSON, at: DocumentPath) -> tuple[_Reference, ...] | None:
-    """Return the mentions in ``from`` or ``needs``; what is malformed is left out."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return (_Reference(id=value, path=at),)
-    found = []
-    for number, item in enumerate(value if isinstance(value, Sequence) else ()):
-        if isinstance(item, str):
-            found.append(_Reference(id=item, path=(*at, number)))
-        elif isinstance(item, Mapping) and isinstance(node := item.get("node"), str):
-            name = item.get("as")
-            found.append(_Reference(id=node, path=(*at, number, "node"), name=name if isinstance(name, str) else None))
-    return tuple(found)
-
-
-def _check_ids(written: Sequence[_Written], streams: frozenset[str], draft: Draft) -> None:
+def _check_ids(written: Sequence[Written], streams: frozenset[str], draft: Draft) -> None:
     """Report ids that are there twice: as text, as the name of a file, or as a stream."""
-    first: dict[str, _Written] = {}
+    first: dict[str, Written] = {}
     for stage in written:
         if stage.id is None:
             continue
@@ -184,129 +331,3 @@ def _check_ids(written: Sequence[_Written], streams: frozenset[str], draft: Draf
             where = draft.document.where((*same.path, "id"))
             message = f"stage id {stage.id!r} differs from {same.id!r} at {where} in capitals only"
             draft.fault(path, message, "ids become names of files, and some systems can't tell these two apart")
-
-
-class _Wiring:
-    """Finds out what each stage reads, and reports references that lead nowhere or forward."""
-
-    def __init__(self, written: Sequence[_Written], streams: frozenset[str], primary: str | None, draft: Draft) -> None:
-        self._written = written
-        self._streams = streams
-        self._primary = primary
-        self._draft = draft
-        self._positions = {stage.id: number for number, stage in reversed(list(enumerate(written))) if stage.id}
-        self._asked_for_primary = False
-
-    def edges(self, position: int) -> tuple[Edge, ...] | None:
-        """Return what the stage at ``position`` reads; none if an earlier fault hides it."""
-        stage = self._written[position]
-        inputs = tuple(ref for ref in stage.inputs or () if self._leads_back(stage, position, ref, streams=True))
-        needs = tuple(ref for ref in stage.needs or () if self._leads_back(stage, position, ref, streams=False))
-        if stage.inputs is not None:
-            self._check_inputs(stage)
-            return tuple(Edge(node=ref.id, name=None if ref.name == "stream" else ref.name) for ref in inputs)
-        if stage.needs is None:
-            return self._implicit(position)
-        if len(stage.needs) != 1 and self._draft.conforms((*stage.path, "needs")):
-            self._ask_for_input(stage)
-        return tuple(Edge(node=ref.id) for ref in needs)
-
-    def _leads_back(self, stage: _Written, position: int, reference: _Reference, *, streams: bool) -> bool:
-        """Say whether ``reference`` names a stage above, or a stream where that is allowed; report it if not."""
-        target = self._positions.get(reference.id)
-        if target is not None and target < position:
-            return True
-        if target is None and streams and (reference.id in self._streams or not self._streams):
-            return True
-        if target is None:
-            known = [other.id for other in self._written[:position] if other.id]
-            hint = nearest(reference.id, [*known, *(self._streams if streams else ())])
-            if not streams and reference.id in self._streams:
-                hint = f"{reference.id!r} is a stream: write from: {reference.id}"
-            kinds = "stage or stream" if streams else "stage"
-            message = f"stage {stage.id!r} refers to {reference.id!r}, but no {kinds} has that id"
-            self._draft.fault(reference.path, message, hint or f"known are {', '.join(known) or 'none'}")
-            return False
-        circle = self._circle(position, target)
-        if circle:
-            hint = "an arrow reads 'needs'; a stage without 'from' and 'needs' needs the stage above it"
-            self._draft.fault(reference.path, f"stage {stage.id!r} needs itself: {' -> '.join(circle)}", hint)
-        else:
-            message = f"stage {stage.id!r} refers to {reference.id!r}, which stands below it"
-            self._draft.fault(reference.path, message, f"move stage {reference.id!r} above {stage.id!r}")
-        return False
-
-    def _circle(self, start: int, target: int) -> list[str]:
-        """Return the ids on the shortest way from ``start`` over ``target`` back to ``start``, if there is one."""
-        before: dict[int, int] = {target: start}
-        queue = [target]
-        for position in queue:
-            if position == start:
-                break
-            for node in self._nodes(position):
-                following = self._positions.get(node)
-                if following is not None and following not in before:
-                    before[following] = position
-                    queue.append(following)
-        if start not in before:
-            return []
-        circle, position = [start], before[start]
-        while position != start:
-            circle.append(position)
-            position = before[position]
-        return [str(self._written[step].id) for step in (*circle, start)][::-1]
-
-    def _nodes(self, position: int) -> tuple[str, ...]:
-        """Return the ids of all that the stage at ``position`` needs, whether they exist or not."""
-        stage = self._written[position]
-        if stage.inputs is None and stage.needs is None:
-            above = self._above(position)
-            return (above.id,) if above is not None and above.id is not None else ()
-        return tuple(reference.id for reference in (*(stage.inputs or ()), *(stage.needs or ())))
-
-    def _above(self, position: int) -> _Written | None:
-        """Return the nearest stage above that hands events on."""
-        return next((stage for stage in reversed(self._written[:position]) if _hands_on(stage)), None)
-
-    def _implicit(self, position: int) -> tuple[Edge, ...] | None:
-        above = self._above(position)
-        if above is not None:
-            return None if above.id is None else (Edge(node=above.id),)
-        if self._primary is not None:
-            return (Edge(node=self._primary),)
-        if self._draft.raw("primary_stream") is None and self._streams and not self._asked_for_primary:
-            self._asked_for_primary = True
-            stage = self._written[position]
-            message = f"stage {stage.id!r} has several streams to read: {', '.join(sorted(self._streams))}"
-            self._draft.fault(stage.path, message, "set primary_stream, or write from: STREAM in the stage")
-        return None
-
-    def _check_inputs(self, stage: _Written) -> None:
-        """Report inputs that the operation lacks."""
-        if not self._draft.conforms((*stage.path, "op")):
-            return
-        inputs = stage.inputs or ()
-        if len(inputs) > 1:
-            message = f"{stage.op} reads the events of one stage or stream, not of {len(inputs)}"
-            self._draft.fault(inputs[1].path, message, "keep one")
-        for reference in inputs:
-            if reference.name not in (None, "stream"):
-                message = f"{stage.op} has no input {reference.name!r}"
-                self._draft.fault((*reference.path[:-1], "as"), message, "its only input is 'stream': leave 'as' out")
-
-    def _ask_for_input(self, stage: _Written) -> None:
-        needs = stage.needs or ()
-        if needs:
-            message = f"stage {stage.id!r} needs several stages, but does not say whose events it reads"
-            hint = f"add from: {needs[-1].id}, or whichever it is"
-        else:
-            message, hint = (
-                f"stage {stage.id!r} needs nothing, so it has no events to read",
-                "leave needs out, or add from",
-            )
-        self._draft.fault((*stage.path, "needs"), message, hint, key=True)
-
-
-def _hands_on(stage: _Written) -> bool:
-    """Say whether a stage below that names no input may read this stage's events (as in FAST-HEP)."""
-    return not stage.op.startswith(_KEEPS_NO_STREAM) and stage.entry.get("role") != "sink"
