@@ -1,5 +1,7 @@
 """``data["stage"]`` on a directory and on anything that lists and reads outputs."""
 
+from pathlib import Path
+
 import hist
 import numpy as np
 import pytest
@@ -110,3 +112,13 @@ def test_a_missing_directory_is_told(tmp_path):
 def test_no_product_at_all_is_told(tmp_path):
     with pytest.raises(UnknownStage, match=r"^no stage 'a' left a product$"):
         of_directory(tmp_path)["a"]
+
+
+def test_products_of_a_variation_are_kept_apart(tmp_path: Path) -> None:
+    for folder, number in (("values", 1.0), ("systematics/up/values", 2.0)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "Scale.json").write_text(f'{{"factor": {number}}}')
+    found = of_directory(tmp_path)
+    assert (found.variations, found["Scale"]["factor"], found.varied("up")["Scale"]["factor"]) == (("up",), 1.0, 2.0)
+    with pytest.raises(KeyError, match="no product of a variation 'ap'"):
+        found.varied("ap")

@@ -6,6 +6,9 @@ compression, chunks, writer and time are nothing.
 
 Of JSON: the value. Keys have no order; layout, and how a number or text is spelt, are nothing; 1 and 1.0 are two
 values. Of a histogram likewise, without the note about who wrote it. Of CSV: the cells, numbers by value.
+
+Of a ROOT file that holds nothing but trees (TTrees and RNTuples): their names, and of each, its columns as an array.
+Branches that only count the values of others are left out. Of a Parquet file: its columns as an array.
 Of everything else, the bytes.
 
 What is hashed starts with the name and version of the form, and each part with its length, so that no two contents give
@@ -28,6 +31,7 @@ import numpy as np
 
 from fasthep_archive.data.products import kind_of
 from fasthep_archive.data.strictjson import read_json
+from fasthep_archive.data.tables import Table, tables
 from fasthep_archive.digest import JSON, Digest, of_bytes
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Array, Column
@@ -58,6 +62,10 @@ def of_output(content: bytes, name: str) -> Digest:
             )
         if name.endswith(".csv"):
             return of_value(_table(content))
+        if name.endswith(".parquet"):
+            return _of_table(*tables(content))
+        if name.endswith(".root"):
+            return of_value({table.name: _of_table(table) for table in tables(content)})
     except (DataError, ValueError, csv.Error):
         pass
     return of_bytes(content)
@@ -89,6 +97,26 @@ def of_columns(columns: Mapping[str, Column]) -> Digest:
         raise ValueError(f"columns of different lengths: {sorted(events)}")
     leaves = chain.from_iterable(_column_leaves(columns[name], ("field", name)) for name in sorted(columns))
     return _of_leaves(max(events, default=0), chain([_RECORD], leaves))
+
+
+def leaves_of(array: ak.Array) -> Iterator[Leaf]:
+    """Yield the buffers of an array that mean something, each with the path that says what it means.
+
+    A path ends in ``list`` (offsets of lists), ``text`` (offsets of texts), ``valid`` (where values are not missing),
+    ``record`` (nothing) or, with the values, in a name, ``item`` or ``present``.
+
+    :raises DataError: if some of it has no such form (unions, objects).
+    """
+    import awkward as ak
+
+    return _leaves(ak.to_packed(ak.Array(array)).layout, ())
+
+
+def _of_table(table: Table) -> Digest:
+    """Return the digest of a table: that of the awkward array with these fields."""
+    columns = ((name, leaves_of(table.columns[name]())) for name in sorted(table.columns))
+    leaves = ((("field", name, *path), values) for name, found in columns for path, values in found)
+    return _of_leaves(table.entries, chain([_RECORD], leaves))
 
 
 def _of_leaves(length: int, leaves: Iterable[Leaf]) -> Digest:

@@ -16,8 +16,11 @@ from fasthep_archive.errors import DataError
 class CutflowRow:
     """One cut in one dataset.
 
-    :ivar cut: its id, ``group[i]``. :ivar label: how it is shown.
-    :ivar events_in: number of events that reach the cut. :ivar events_out: number of those that pass it.
+    :ivar cut: its id, ``group[i]``; ``group[i][j]`` for a member of a cut that is made of others.
+    :ivar label: how it is shown.
+    :ivar events_in: number of events that reach the cut: of a member of ``all`` those that enter it and pass the
+        members before, of a member of ``any`` all that enter.
+    :ivar events_out: number of those that pass it.
     :ivar sumw_in: sum of their weights, likewise. :ivar sumw2_in: sum of their squared weights.
     """
 
@@ -31,6 +34,11 @@ class CutflowRow:
     sumw_out: float
     sumw2_in: float
     sumw2_out: float
+
+    @property
+    def depth(self) -> int:
+        """How many cuts this one is inside of."""
+        return self.cut.removeprefix(self.group).count("[") - 1
 
     @property
     def efficiency(self) -> float:

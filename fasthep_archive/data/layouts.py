@@ -162,3 +162,25 @@ def text_column(layout: Content) -> Column:
         len(offsets) - 1,
     )
     return Column(codes, words=tuple(word.decode(errors="backslashreplace") for word in places))
+
+
+def layout_of(column: Column, *, text: bool = False, optional: bool = False) -> Content:
+    """Return the column as an awkward layout: the inverse of :func:`column_of`.
+
+    :param text: whether it holds texts, which a column without events doesn't show.
+    :param optional: whether values can be missing, which a column without missing values doesn't show.
+    """
+    from awkward.contents import IndexedArray, IndexedOptionArray, ListOffsetArray, NumpyArray
+    from awkward.index import Index64
+
+    if text or column.words:
+        raw = [word.encode() for word in column.words]
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum([len(word) for word in raw], dtype=np.int64)])
+        letters = NumpyArray(np.frombuffer(b"".join(raw), np.uint8), parameters={"__array__": "char"})
+        words = ListOffsetArray(Index64(ends), letters, parameters={"__array__": "string"})
+        return IndexedArray(Index64(column.content.astype(np.int64)), words).project()
+    content: Content = NumpyArray(column.content)
+    if optional or column.valid is not None:
+        valid = np.ones(column.content.size, np.bool_) if column.valid is None else column.valid
+        content = IndexedOptionArray(Index64(np.where(valid, np.arange(valid.size), -1)), content)
+    return content if column.offsets is None else ListOffsetArray(Index64(column.offsets), content)

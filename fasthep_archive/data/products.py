@@ -1,7 +1,7 @@
 """What a stage leaves behind, and the files it is stored in: one table of kinds.
 
 Every product has one canonical stored form with deterministic bytes, none of them pickle. See
-:mod:`fasthep_archive.data.histograms` and :mod:`fasthep_archive.data.cutflows`.
+:mod:`fasthep_archive.data.histograms`, :mod:`fasthep_archive.data.cutflows` and :mod:`fasthep_archive.data.values`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fasthep_archive.data.histograms import (
     StrCategoryAxis,
     VariableAxis,
 )
+from fasthep_archive.data.values import Values
 
 __all__ = [
     "STORED",
@@ -34,12 +35,13 @@ __all__ = [
     "RegularAxis",
     "Stored",
     "StrCategoryAxis",
+    "Values",
     "VariableAxis",
     "kind_of",
     "stored_as",
 ]
 
-Product: TypeAlias = Histogram | Cutflow
+Product: TypeAlias = Histogram | Cutflow | Values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +71,7 @@ STORED = (
     ),
     Stored(folder="cutflows", suffix=".json", kind="cutflow", media_type="application/json", read=Cutflow.from_json),
     Stored(folder="cutflows", suffix=".csv", kind="table", media_type="text/csv"),
+    Stored(folder="values", suffix=".json", kind="value", media_type="application/json", read=Values.from_json),
 )
 """All stored forms of products."""
 
@@ -76,8 +79,10 @@ _BY_SUFFIX: Mapping[str, str] = {
     ".csv": "table",
     ".json": "value",
     ".log": "log",
+    ".parquet": "columns",
     ".pdf": "picture",
     ".png": "picture",
+    ".root": "columns",
     ".svg": "picture",
 }
 """Kinds of other outputs."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from fasthep_archive.data.parquet import open_parquet
 from fasthep_archive.data.root import open_tree
+from fasthep_archive.data.toy import open_generated
+from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError, nearest
 from fasthep_archive.formula.columns import Column, ColumnType
 
@@ -43,8 +47,42 @@ class EventSource(Protocol):
 
 Opener: TypeAlias = Callable[[Path, str], AbstractContextManager[EventSource]]
 
-KINDS: Mapping[str, Opener] = {"root_tree": open_tree}
-"""How each kind of source opens the events named by the second argument (a tree) in a file."""
+KINDS: Mapping[str, Opener] = {
+    "root_tree": open_tree,
+    "workshop.parquet": open_parquet,
+    "workshop.toy_source": open_generated,
+}
+"""How each kind of source opens the events named by the second argument (a tree; empty where files hold one table)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Read:
+    """What is read of a file as one source of events.
+
+    :ivar kind: of the source. :ivar tree: the events' name in the file; empty where the kind has none.
+    :ivar prefix: what the names of columns begin with, before a dot; empty: they stay as they are.
+    :ivar options: of the kind; what the file holds may depend on them, how it is read does not.
+    """
+
+    kind: str
+    tree: str
+    prefix: str = ""
+    options: Mapping[str, JSON] = field(default_factory=dict, hash=False)
+
+
+def open_events(path: Path, reads: Sequence[Read]) -> AbstractContextManager[EventSource]:
+    """Return the events of one file, read once or several times side by side; a context manager.
+
+    What is read with a prefix has columns ``PREFIX.NAME``; entry by entry, all belong to one event.
+
+    :param reads: at least one; the clusters are those of the first.
+    :raises DataError: if the file can't be read so, or what is read has different numbers of entries.
+    """
+    if len(reads) == 1 and not reads[0].prefix:
+        return open_source(reads[0].kind, path, reads[0].tree)
+    from fasthep_archive.data.joined import Joined
+
+    return Joined(path, reads)
 
 
 def open_source(kind: str, path: Path, name: str) -> AbstractContextManager[EventSource]:
