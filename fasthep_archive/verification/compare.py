@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from fasthep_archive import digest
 from fasthep_archive.errors import DataError
+from fasthep_archive.verification.columns import compare_columns
 from fasthep_archive.verification.contrast import REPLAY, Contrast, Words
 from fasthep_archive.verification.cutflows import compare_cutflows
 from fasthep_archive.verification.histograms import compare_histograms
@@ -29,6 +30,8 @@ _BY_KIND: Mapping[tuple[Kind, str], Comparator] = {
 }
 _BY_SUFFIX: Mapping[str, Comparator] = {
     ".csv": compare_csv,
+    ".parquet": compare_columns,
+    ".root": compare_columns,
     ".json": compare_json,
     ".png": compare_png,
     ".txt": compare_text,

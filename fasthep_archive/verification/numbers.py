@@ -20,6 +20,7 @@ from fasthep_archive.environment.reading import Reader
 from fasthep_archive.errors import DataError
 
 Doubles: TypeAlias = NDArray[np.float64]
+Singles: TypeAlias = NDArray[np.float32]
 Flags: TypeAlias = NDArray[np.bool_]
 
 UNRELATED = 2**64 - 1
@@ -92,12 +93,14 @@ class Numbers:
     :ivar replayed: float64, parallel to ``recorded``.
     :ivar compared: how many places were looked at, those that agree included.
     :ivar places: in how many of them something differs; a bin is one place and has several numbers.
+    :ivar steps: of each pair, the distance in units in the last place of its own type; none where all are doubles.
     """
 
     recorded: Doubles
     replayed: Doubles
     compared: int
     places: int
+    steps: NDArray[np.uint64] | None = None
 
     @classmethod
     def of(
@@ -107,6 +110,7 @@ class Numbers:
         *,
         compared: int,
         places: int | None = None,
+        steps: NDArray[np.uint64] | None = None,
     ) -> Numbers:
         """Return the pairs of two sequences of the same length; ``places`` where a place has not just one number."""
         return cls(
@@ -114,6 +118,7 @@ class Numbers:
             replayed=np.asarray(replayed, dtype=np.float64),
             compared=compared,
             places=len(recorded) if places is None else places,
+            steps=steps,
         )
 
     def __len__(self) -> int:
@@ -122,7 +127,7 @@ class Numbers:
 
     def within(self, tolerance: Tolerance) -> bool:
         """Return whether every pair is near enough."""
-        return bool(near(self.recorded, self.replayed, tolerance).all())
+        return bool(near(self.recorded, self.replayed, tolerance, self.steps).all())
 
     @property
     def absolute(self) -> Doubles:
@@ -144,7 +149,7 @@ class Numbers:
     @property
     def ulps(self) -> NDArray[np.uint64]:
         """Return the distance of each pair in units in the last place."""
-        return ulp_distances(self.recorded, self.replayed)
+        return ulp_distances(self.recorded, self.replayed) if self.steps is None else self.steps
 
     @property
     def extent(self) -> Extent:
@@ -171,6 +176,19 @@ def ulp_distances(a: Doubles, b: Doubles) -> NDArray[np.uint64]:
     apart = np.where(places_a > places_b, places_a - places_b, places_b - places_a)
     same = (np.isnan(a) & np.isnan(b)) | (a == b)
     unrelated = ~(np.isfinite(a) & np.isfinite(b)) & ~same
+    return np.where(same, np.uint64(0), np.where(unrelated, np.uint64(UNRELATED), apart))
+
+
+def single_distances(a: Singles, b: Singles) -> NDArray[np.uint64]:
+    """Return :func:`ulp_distances` of floats of 4 bytes, in units of their own last place."""
+    places = []
+    for values in (a, b):
+        bits = np.asarray(values, dtype=np.float32).view(np.uint32).astype(np.int64)
+        magnitude = bits & (2**31 - 1)
+        places.append(np.where(bits >> 31 != 0, -magnitude, magnitude))
+    same = (np.isnan(a) & np.isnan(b)) | (a == b)
+    unrelated = ~(np.isfinite(a) & np.isfinite(b)) & ~same
+    apart = np.abs(places[0] - places[1]).astype(np.uint64)
     return np.where(same, np.uint64(0), np.where(unrelated, np.uint64(UNRELATED), apart))
 
 
@@ -217,12 +235,13 @@ def double(value: float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def near(recorded: Doubles, replayed: Doubles, tolerance: Tolerance) -> Flags:
-    """Return where ``replayed`` is within ``tolerance`` of ``recorded``."""
+def near(recorded: Doubles, replayed: Doubles, tolerance: Tolerance, steps: NDArray[np.uint64] | None = None) -> Flags:
+    """Return where ``replayed`` is within ``tolerance`` of ``recorded``; ``steps`` as in :class:`Numbers`."""
     finite = np.isfinite(recorded) & np.isfinite(replayed)
     with np.errstate(invalid="ignore", over="ignore"):
         close = np.abs(recorded - replayed) <= tolerance.atol + tolerance.rtol * np.abs(recorded)
-    return np.where(finite, close, False) | (ulp_distances(recorded, replayed) <= np.uint64(tolerance.ulp))
+    apart = ulp_distances(recorded, replayed) if steps is None else steps
+    return np.where(finite, close, False) | (apart <= np.uint64(tolerance.ulp))
 
 
 def plain(value: float) -> JSON:

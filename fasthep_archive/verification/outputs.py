@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, cast, get_args
 
 from fasthep_archive.digest import Digest
 
-Kind: TypeAlias = Literal["histogram", "cutflow", "table", "value", "picture", "log", "file"]
+Kind: TypeAlias = Literal["histogram", "cutflow", "table", "columns", "value", "picture", "log", "file"]
 """What an output is. Decides how it is compared, and what is asked of it unless the document says otherwise."""
 
 

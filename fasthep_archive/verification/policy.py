@@ -19,6 +19,7 @@ DEFAULTS: Mapping[Kind, Demand] = {
     "histogram": "content",
     "cutflow": "content",
     "table": "content",
+    "columns": "content",
     "value": "content",
     "file": "content",
     "picture": "ignore",
