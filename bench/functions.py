@@ -2,8 +2,9 @@
 
     python bench/functions.py [NAME ...] [--size N]
 
-``blocks`` is how generated code can call them: the quick phase for a block of values at a time, which LLVM turns into
-SIMD code, and then the accurate phase for the values that are not certain. ``scalar`` is one call for each value.
+``strips`` is a whole kernel of a formula with nothing else, on blocks of events as passes have them: the quick phase for
+a strip of values at a time, in SIMD code, and then the accurate phase for the values that are not certain. ``scalar`` is
+one call for each value.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from fasthep_archive.formula.columns import Column, ColumnType
+from fasthep_archive.formula.parse import parse
+from fasthep_archive.kernels.compile import compile_program
 from fasthep_archive.kernels.elementary import rounded
 from fasthep_archive.kernels.machine import Function
+from fasthep_archive.kernels.program import Builder
 from fasthep_archive.kernels.unit import Unit, unit_of
 
 RANGES = {
@@ -47,27 +52,27 @@ def loop({parameters}, out):
         out[i] = {function}({values})
 """
 
-BLOCKS = """import numpy as np
-from fasthep_archive.kernels.elementary.rounded import {name}_exact, {name}_quick
+BLOCK = 16_384
+"""Events that a pass takes at a time."""
 
-def loop({parameters}, out):
-    left = np.empty(1024, np.int64)
-    for begin in range(0, out.size, 1024):
-        count = min(1024, out.size - begin)
-        {slices}
-        results = out[begin : begin + count]
-        some = 0
-        for i in range(count):
-            value, certain = {name}_quick({members})
-            results[i] = value
-            uncertain = 0 if certain else 1
-            left[i] = uncertain
-            some += uncertain
-        if some > 0:
-            for i in range(count):
-                if left[i] != 0:
-                    results[i] = {name}_exact({members})
-"""
+
+def in_strips(name: str, columns: Mapping[str, np.ndarray], cache: Path) -> Callable[[], object]:
+    """Return what computes the function of columns block by block."""
+    builder = Builder({letter: ColumnType("float64") for letter in columns})
+    text = "x ** y" if name == "pow" else f"{NUMPY.get(name, name)}({', '.join(columns)})"
+    value = builder.formula(parse(text), {letter: builder.column(letter) for letter in columns})
+    kernel = compile_program(builder.program([value]), cache=cache)
+    size = len(columns["x"])
+    parts = [
+        {letter: Column(column[begin : begin + BLOCK]) for letter, column in columns.items()}
+        for begin in range(0, size, BLOCK)
+    ]
+
+    def call() -> None:
+        for part in parts:
+            kernel(part, {}, len(part["x"].content))
+
+    return call
 
 
 def best(call: Callable[[], object], size: int) -> float:
@@ -89,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     random = np.random.default_rng(1)
     cache = Path(tempfile.mkdtemp())
-    print(f"{'':8}{'NumPy':>9}{'libm':>9}{'scalar':>9}{'blocks':>9}   ns an element")
+    print(f"{'':8}{'NumPy':>9}{'libm':>9}{'scalar':>9}{'strips':>9}   ns an element")
     for name in options.names:
         count = getattr(rounded, f"{name}_rounded").__code__.co_argcount
         columns = [random.uniform(*RANGES[name], options.size) for _ in range(count)]
@@ -99,8 +104,6 @@ def main() -> None:
             "name": name,
             "parameters": ", ".join(letters),
             "values": ", ".join(f"{letter}[i]" for letter in letters),
-            "slices": "; ".join(f"{letter}s = {letter}[begin : begin + count]" for letter in letters),
-            "members": ", ".join(f"{letter}s[i]" for letter in letters),
         }
         ufunc = getattr(np, NUMPY.get(name, name))
         with np.errstate(all="ignore"):
@@ -108,11 +111,11 @@ def main() -> None:
         for text in (
             SCALAR.format(function=LIBM.get(name, f"math.{name}"), **names),
             SCALAR.format(function=f"{name}_rounded", **names),
-            BLOCKS.format(**names),
         ):
             libraries = (unit_of(rounded.__name__),) if f"{name}_" in text else ()
             loop = Function.of(Unit(name="bench", text=text, functions=("loop",), libraries=libraries), "loop", cache)
             times.append(best(lambda: loop(*columns, out), options.size))  # noqa: B023
+        times.append(best(in_strips(name, dict(zip(letters, columns, strict=True)), cache), options.size))
         print(f"{name:8}" + "".join(f"{time:9.2f}" for time in times), flush=True)
 
 

@@ -17,10 +17,13 @@ from llvmlite import binding
 from fasthep_archive.errors import DataError
 from fasthep_archive.files import locked, private_directory
 from fasthep_archive.kernels import compile as compile_module
-from fasthep_archive.kernels import machine, numba_compiler, objects, passing
+from fasthep_archive.kernels import llvm_compiler, loop_lowering, machine, numba_compiler, objects, passing
 from fasthep_archive.kernels import unit as unit_module
+from fasthep_archive.kernels.elementary.strips import LENGTH
+from fasthep_archive.kernels.llvm_compiler import Lowered
 from fasthep_archive.kernels.machine import Function
 from fasthep_archive.kernels.spelling import NUMBA
+from fasthep_archive.kernels.strips import STRIPS
 from fasthep_archive.kernels.unit import Unit
 
 CHAIN = '''
@@ -99,7 +102,7 @@ def test_a_damaged_entry_is_compiled_again(damage: Callable[[bytes], bytes], tmp
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
     assert chained(chain(tmp_path)) == [3.5, 8.25]
-    assert path.read_bytes().partition(b"\n")[0].startswith(b"fasthep-archive object 1 ")
+    assert path.read_bytes().partition(b"\n")[0].startswith(b"fasthep-archive object 2 ")
     assert in_new_process(tmp_path)[1] is False
 
 
@@ -350,21 +353,26 @@ def test_an_array_object_has_its_data_and_sizes_where_machine_code_reads_them():
 # What the compiler may do
 
 
-def lowered(text: str, kinds: tuple[str, ...], cache: Path) -> numba_compiler.Lowered:
+def by_numba(text: str, kinds: tuple[str, ...], cache: Path) -> Lowered:
     libraries = compile_module._libraries()
     unit = Unit(name="kernel", text=compile_module._HEADER + text, functions=("loop",), libraries=libraries)
     return numba_compiler.lowered(unit, "loop", kinds, private_directory(cache / "kernels"))
 
 
-def test_products_and_sums_are_not_contracted(kernel_cache: Path):
-    text = "def loop(a, b, c):\n    for i in range(c.size):\n        c[i] = a[i] * b[i] + c[i] * a[i] - b[i]\n"
-    made = lowered(text, ("const float64[]", "const float64[]", "float64[]"), kernel_cache)
+def by_llvm(text: str, kinds: tuple[str, ...], _: Path) -> Lowered:
+    return loop_lowering.lowered(text, kinds)
+
+
+@pytest.mark.parametrize("way", [by_numba, by_llvm])
+def test_products_and_sums_are_not_contracted(way: Callable[[str, tuple[str, ...], Path], Lowered], kernel_cache: Path):
+    text = "def loop(n, a, b, c):\n    for i in range(n):\n        c[i] = a[i] * b[i] + c[i] * a[i] - b[i]\n"
+    made = way(text, ("int64", "const float64[]", "const float64[]", "float64[]"), kernel_cache)
     module = binding.parse_assembly(made.text)
     assert " fmul " in made.text
-    fused = binding.Target.from_triple(made.target[0]).create_target_machine(
-        cpu=made.target[1], features=made.target[2], opt=3
+    fused = binding.Target.from_triple(made.processor.triple).create_target_machine(
+        cpu=made.processor.name, features=made.processor.features, opt=3
     )
-    for target in (numba_compiler.machine(made), fused):
+    for target in (llvm_compiler.machine(made), fused):
         assembly = target.emit_assembly(module)
         assert "mul" in assembly
         assert not any(name in assembly for name in ("vfmadd", "vfmsub", "vfnmadd", "fmadd", "fmla"))
@@ -377,19 +385,39 @@ def test_what_permits_inexact_arithmetic_is_noticed(kernel_cache: Path):
         "call double @llvm.fmuladd.f64(",
         "fcmp nnan olt",
     ):
-        assert numba_compiler._RELAXED.search(line)
+        assert llvm_compiler.RELAXED.search(line)
     for line in ("%x = fadd double %a, %b", "call double @llvm.fma.f64(", "tail call double @sin(", "fcmp uno double"):
-        assert not numba_compiler._RELAXED.search(line)
+        assert not llvm_compiler.RELAXED.search(line)
 
 
 @pytest.mark.parametrize("operation", sorted(name for name, spelled in NUMBA.items() if "float64" in spelled))
 def test_no_operation_permits_inexact_arithmetic_or_needs_the_process(operation: str, kernel_cache: Path):
-    expression = NUMBA[operation]["float64"].format("x", "y", "y")
-    text = f"def loop(a, b, c):\n    for i in range(c.size):\n        x = a[i]\n        y = b[i]\n        c[i] = {expression}\n"
+    spelled = NUMBA[operation]["float64"]
+    strip = STRIPS.get((operation, "float64"))
+    if strip is None:
+        expression = spelled.format("x > y", "x", "y") if operation == "where" else spelled.format("x", "y")
+        lines = ["for i in range(n):", "    x = a[i]", "    y = b[i]", f"    c[i] = {expression}"]
+    else:
+        lines = [f"{strip}({'a, b' if '{1}' in spelled else 'a'}, c, n)"]
+    text = "\n".join(["def loop(n, a, b, c):", *(f"    {line}" for line in lines)]) + "\n"
     function = compile_module._compiled(text, kernel_cache)
-    values = np.array([0.5, 1.0, 2.0])
-    function(values, values.copy(), np.empty(3))
+    values = np.full(LENGTH, 0.5)
+    function(3, values, values.copy(), np.empty(LENGTH, np.bool_ if operation in TRUTHS else np.float64))
     assert not function.reasons
+
+
+TRUTHS = {
+    "equal",
+    "not_equal",
+    "less",
+    "less_equal",
+    "greater",
+    "greater_equal",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "to_bool",
+}
 
 
 def test_a_module_is_compiled_with_what_it_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

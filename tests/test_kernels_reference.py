@@ -453,7 +453,13 @@ def interpreted(program):
     """Return the kernel of ``program`` with loops run as plain Python on NumPy scalars."""
     plan = schedule(program)
     sources = [emit(plan, loop) for loop in plan.loops]
-    names = {
+    functions = [executed(source.text, names())["loop"] for source in sources]
+    return Kernel(program, plan, sources, functions)
+
+
+def names():
+    """Return what names in loops stand for that are run as plain Python."""
+    known = {
         "float64": np.float64,
         "int64": np.int64,
         "uint64": int,
@@ -463,9 +469,7 @@ def interpreted(program):
         "nan": math.nan,
     }
     text = inspect.getsource(arithmetic).replace("import math\n", "")
-    names |= {name: member for name, member in executed(text, names).items() if name in vars(arithmetic)}
-    functions = [executed(source.text, names)["loop"] for source in sources]
-    return Kernel(program, plan, sources, functions)
+    return known | {name: member for name, member in executed(text, known).items() if name in vars(arithmetic)}
 
 
 def check(texts, kernel_of, seed, events=7):

@@ -71,7 +71,8 @@ MACHINE_CODE = """
 import sys
 from pathlib import Path
 from llvmlite import binding
-from fasthep_archive.kernels.numba_compiler import lowered, machine
+from fasthep_archive.kernels.llvm_compiler import machine
+from fasthep_archive.kernels.numba_compiler import lowered
 from fasthep_archive.kernels.unit import unit_of
 
 kinds = ("const float64[]", "const float64[]", "float64[]")
@@ -84,7 +85,11 @@ BOUNDS = """
 import sys
 from pathlib import Path
 import numpy as np
+from fasthep_archive.formula.columns import Column, ColumnType
+from fasthep_archive.formula.parse import parse
 from fasthep_archive.kernels import cache, selftest
+from fasthep_archive.kernels.compile import compile_program
+from fasthep_archive.kernels.program import Builder
 
 space = Path(sys.argv[1]) / "cache"
 outside = cache.load("def outside(x):\\n    return x[x.size]\\n", ("outside",), cache=space)
@@ -93,5 +98,11 @@ try:
 except IndexError:
     print("checked")
 parts = (selftest._sums(space), selftest._bins(space))
-print("FAILED" if any(part.failures for part in parts) else "passed")
+builder = Builder({"x": ColumnType("float64"), "n": ColumnType("int64")})
+scope = {name: builder.column(name) for name in "xn"}
+mass = builder.formula(parse("where(n > 1, exp(x) * 2, -1.0) + hypot(x, 1.5)"), scope)
+kernel = compile_program(builder.program([mass]), cache=space)
+columns = {"x": Column(np.linspace(-3, 3, 1030)), "n": Column(np.arange(1030) % 3)}
+inside = np.isfinite(kernel(columns, {}, 1030)[0].content).all() and kernel._steps[0].function.reasons
+print("FAILED" if any(part.failures for part in parts) or not inside else "passed")
 """

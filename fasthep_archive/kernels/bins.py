@@ -94,6 +94,16 @@ class EdgeAxis:
         self._scale = _scale(self._edges)
 
     @property
+    def edges(self) -> Edges:
+        """The edges."""
+        return self._edges
+
+    @property
+    def scale(self) -> float | None:
+        """What turns a value's distance from the first edge into its bin, or the one beside it; none: nothing does."""
+        return self._scale
+
+    @property
     def size(self) -> int:
         return len(self._edges) + 1
 
@@ -120,8 +130,27 @@ class IntAxis:
         return self._categories
 
     @property
+    def growing(self) -> bool:
+        """Whether the axis takes categories that it has not met."""
+        return self._growing
+
+    @property
     def size(self) -> int:
         return len(self._categories) + (not self._growing)
+
+    @property
+    def missing(self) -> int:
+        """The bin of what is no category; -1 where that would become one."""
+        return -1 if self._growing else len(self._categories)
+
+    @property
+    def sorted(self) -> tuple[Cells, Cells]:
+        """The categories in ascending order, and the bin of each."""
+        return self._keys, self._places
+
+    def meet(self, values: NDArray[np.int64]) -> None:
+        """Take what are no categories yet, in order of appearance."""
+        self._set((*self._categories, *_in_order_of_appearance(values)))
 
     def place(self, cells: Cells, column: Column) -> None:
         if column.content.dtype.kind not in "biu":
@@ -132,7 +161,7 @@ class IntAxis:
         if self._growing:
             unknown = values[(positions < 0) & (cells >= 0)]
             if len(unknown):
-                self._set((*self._categories, *_in_order_of_appearance(unknown)))
+                self.meet(unknown)
                 positions = self._positions(values)
         self._kernels.place_positions(cells, positions, self.size)
 
@@ -143,10 +172,9 @@ class IntAxis:
         self._keys = keys[self._places]
 
     def _positions(self, values: NDArray[np.int64]) -> Cells:
-        missing = -1 if self._growing else len(self._categories)
-        positions = np.full(len(values), missing)
+        positions = np.full(len(values), self.missing)
         if len(self._keys):
-            self._kernels.find_categories(values, self._keys, self._places, missing, positions)
+            self._kernels.find_categories(values, self._keys, self._places, self.missing, positions)
         return positions
 
 
@@ -164,25 +192,34 @@ class TextAxis:
         return tuple(self._places)
 
     @property
+    def growing(self) -> bool:
+        """Whether the axis takes categories that it has not met."""
+        return self._growing
+
+    @property
     def size(self) -> int:
         return len(self._places) + (not self._growing)
+
+    def meet(self, codes: NDArray[np.int64], words: Sequence[str]) -> None:
+        """Take texts that are no categories yet, in order of appearance."""
+        for code in _in_order_of_appearance(codes):
+            self._places[words[code]] = len(self._places)
+
+    def bins(self, words: Sequence[str]) -> Cells:
+        """Return the bin of each word; -1 where it would become a category."""
+        missing = -1 if self._growing else len(self._places)
+        return np.array([self._places.get(word, missing) for word in words], np.int64)
 
     def place(self, cells: Cells, column: Column) -> None:
         codes = column.content
         _same_length(cells, codes)
-        positions = self._table(column.words)[codes]
+        positions = self.bins(column.words)[codes]
         if self._growing:
             unknown = codes[(positions < 0) & (cells >= 0)]
             if len(unknown):
-                for code in _in_order_of_appearance(unknown):
-                    self._places[column.words[code]] = len(self._places)
-                positions = self._table(column.words)[codes]
+                self.meet(unknown, column.words)
+                positions = self.bins(column.words)[codes]
         self._kernels.place_positions(cells, positions, self.size)
-
-    def _table(self, words: Sequence[str]) -> Cells:
-        """Return the place of each word."""
-        missing = -1 if self._growing else len(self._places)
-        return np.array([self._places.get(word, missing) for word in words], np.int64)
 
 
 class BoolAxis:

@@ -15,13 +15,17 @@ from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Array, Column, ColumnType, DType
 from fasthep_archive.kernels import cache as kernel_cache
 from fasthep_archive.kernels import inputs
-from fasthep_archive.kernels.emit import Argument, Source, emit
+from fasthep_archive.kernels.apart import with_calls_apart
+from fasthep_archive.kernels.elementary import strips
+from fasthep_archive.kernels.emit import Argument, Source
 from fasthep_archive.kernels.inputs import Lists
+from fasthep_archive.kernels.instructions import STRUCTURES
 from fasthep_archive.kernels.machine import Function
 from fasthep_archive.kernels.passing import Passed, passed
 from fasthep_archive.kernels.program import Program
-from fasthep_archive.kernels.rules import RANGES
+from fasthep_archive.kernels.rules import CHECKS, RANGES
 from fasthep_archive.kernels.schedule import Loop, Schedule, schedule
+from fasthep_archive.kernels.strips import emit_strips
 from fasthep_archive.kernels.unit import Unit, unit_of
 
 _HEADER = '''"""A loop that fasthep-archive has generated for numba."""
@@ -33,8 +37,8 @@ import numpy as np
 from numba import float32, float64, int64, uint64
 '''
 
-_LIBRARIES = ("fasthep_archive.kernels.arithmetic", "fasthep_archive.kernels.elementary.rounded")
-"""Modules whose own source is compiled with the loops that call their functions."""
+_ARITHMETIC = "fasthep_archive.kernels.arithmetic"
+"""The module whose own source is compiled with the loops that call its functions."""
 
 _CONVERT: Mapping[DType, Callable[[bool | int | float], bool | int | float]] = {
     "bool": bool,
@@ -48,21 +52,32 @@ def compile_program(program: Program, *, cache: Path) -> Kernel:
 
     A loop is compiled, or found, when it is first called with columns of new types.
     """
-    plan = schedule(program)
-    sources = [emit(plan, loop) for loop in plan.loops]
+    plan = with_calls_apart(schedule(program))
+    sources = [emit_strips(plan, loop) for loop in plan.loops]
+    assert all(_apart(plan, source) for source in sources), "loops read and write different memory"
     return Kernel(program, plan, sources, [_compiled(source.text, cache) for source in sources])
+
+
+def _apart(plan: Schedule, source: Source) -> bool:
+    """Return whether a loop reads nothing that it writes, which the compiler of loops relies on."""
+    written = {argument.number for argument in source.arguments if argument.kind == "out"}
+    made = {plan.groups[number] for number in written if number in plan.groups}
+    read = {argument.number for argument in source.arguments if argument.kind == "buffer"}
+    structures = {argument.number for argument in source.arguments if argument.kind == "offsets"}
+    return not (written & read or made & structures)
 
 
 def _compiled(text: str, cache: Path) -> Function:
     """Return the function of a loop's source, the same one for equal loops."""
     used = tuple(library for library in _libraries() if library.called(text))
-    return Function.of(Unit(name="kernel", text=_HEADER + text, functions=("loop",), libraries=used), "loop", cache)
+    unit = Unit(name="kernel", text=_HEADER + text, functions=("loop",), libraries=used, loop=True)
+    return Function.of(unit, "loop", cache)
 
 
 @functools.cache
 def _libraries() -> tuple[Unit, ...]:
     """Return the functions that loops can call."""
-    return tuple(map(unit_of, _LIBRARIES))
+    return unit_of(_ARITHMETIC), strips.unit()
 
 
 def _arithmetic(cache: Path) -> ModuleType:
@@ -109,7 +124,6 @@ class Kernel:
     ) -> None:
         self._program = program
         self._plan = plan
-        self._labels = dict(program.labels)
         self._slots: dict[Argument, int] = {}
         for argument in (a for source in sources for a in source.arguments):
             self._slots.setdefault(argument, len(self._slots))
@@ -132,7 +146,8 @@ class Kernel:
     ) -> tuple[Column, ...]:
         """Return the program's outputs for a block of events.
 
-        :param columns: at least those of ``program.columns``, for ``events`` events each.
+        :param columns: at least those of ``program.columns``, for ``events`` events each; none of this kernel's
+            results, as loops rely on reading and writing different memory.
         :param scalars: at least those of ``program.scalars``.
         :param first_event: number of the block's first event, for messages.
         :returns: contents are float64, int64 or bool, and are overwritten by the next call.
@@ -160,7 +175,7 @@ class Kernel:
             self._environment[slot] = passed(value)
 
     def _step(self, loop: Loop, source: Source, function: Callable[..., object]) -> _Step:
-        made = [n for n in loop.body if self._plan.instructions[n].operation in {"select", "lengthen"}]
+        made = [n for n in loop.body if self._plan.instructions[n].operation in STRUCTURES]
         slots = [self._slots[argument] for argument in source.arguments]
         return _Step(
             function=function,
@@ -217,17 +232,27 @@ class Kernel:
         return source
 
     def _reserve(self, lists: Mapping[int, Lists], events: int) -> None:
-        """Make the buffers long enough for whatever the loops may find."""
+        """Make the buffers long enough for whatever the loops may find; those of pairs when these have been counted."""
         most: dict[int | None, int] = {None: events + 1, **{group: shape.size for group, shape in lists.items()}}
         for domain, group in self._plan.groups.items():
-            if group not in most:
-                detail = self._plan.instructions[domain].detail
-                most[group] = most[self._source(domain)] + (int(detail) * events if detail else 0)
+            bound = self._bound(domain, most, events)
+            if group not in most and bound is not None:
+                most[group] = bound
         for number, buffer in self._buffers.items():
             selects = self._plan.instructions[number].operation == "select"
-            needed = most[self._source(number)] + 1 if selects else most[self._plan.group_of(number)]
+            needed = most.get(self._source(number) if selects else self._plan.group_of(number), 0) + selects
             if needed > len(buffer):
                 self._allocate(number, max(needed, len(buffer) * 5 // 4))
+
+    def _bound(self, structure: int, most: Mapping[int | None, int], events: int) -> int | None:
+        """Return the most values that a structure can have, given its sources; none where there are pairs in it."""
+        instruction = self._plan.instructions[structure]
+        sources = [most.get(self._plan.group(argument)) for argument in instruction.arguments]
+        known = [source for source in sources if source is not None]
+        if len(known) < len(sources) or instruction.operation in {"offsets", "fixed", "pairs", "product"}:
+            return None
+        added = int(instruction.detail) * events if instruction.operation == "lengthen" else 0
+        return sum(known) + added
 
     def _allocate(self, number: int, size: int) -> None:
         dtype = self._plan.instructions[number].dtype
@@ -246,6 +271,9 @@ class Kernel:
                 offsets = inputs.read_only(self._buffers[number][: events + 1])
                 shape = Lists("", offsets, int(offsets[-1]))
             self._shape(lists, self._plan.groups[number], shape)
+            if self._plan.instructions[number].operation in {"pairs", "product"}:
+                inputs.few_enough(shape.size, events, first_event)
+                self._reserve(lists, events)
         if step.casts and self._faults.max() >= 0:
             raise self._misfit(step, lists, first_event)
 
@@ -260,14 +288,7 @@ class Kernel:
         event = int(self._faults[which])
         if step.group is not None:
             event = int(np.searchsorted(self._offsets(lists, step.group), event, side="right")) - 1
-        dtype = self._plan.instructions[step.casts[which]].detail
-        low, high = RANGES[dtype]
-        label = self._labels.get(step.casts[which]) or "a cast"
-        place = f"a value of event {first_event + event}"
-        return DataError(
-            f"{label!r}: {place} does not fit {dtype}: it is NaN or not in {low} to {high}",
-            hint="choose a wider dtype, or limit the values, for example with where(...), clip(...) or fill_none(...)",
-        )
+        return misfit(self._program, self._plan, step.casts[which], first_event + event)
 
     def _output(self, content: int, valid: int | None, lists: Mapping[int, Lists], events: int) -> Column:
         group = self._plan.group_of(content)
@@ -277,3 +298,17 @@ class Kernel:
             None if group is None else self._offsets(lists, group),
             None if valid is None else self._buffers[valid][:size],
         )
+
+
+def misfit(program: Program, plan: Schedule, cast: int, event: int) -> DataError:
+    """Return the error for a value of ``event`` that does not fit what instruction ``cast`` of ``plan`` makes of it."""
+    dtype = plan.instructions[cast].detail
+    low, high = RANGES[dtype]
+    there, here = ([n for n, i in enumerate(of.instructions) if i.operation == "cast"] for of in (program, plan))
+    label = dict(program.labels).get(there[here.index(cast)]) or "a cast"  # a plan has other numbers, in the same order
+    if dtype in CHECKS:
+        return DataError(label.replace("{event}", str(event), 1), hint=CHECKS[dtype])
+    return DataError(
+        f"{label!r}: a value of event {event} does not fit {dtype}: it is NaN or not in {low} to {high}",
+        hint="choose a wider dtype, or limit the values, for example with where(...), clip(...) or fill_none(...)",
+    )

@@ -1,4 +1,4 @@
-"""Loops to source text: restricted Python for numba, in which no name is a user's.
+"""Loops to source text: restricted Python, in which no name is a user's, for LLVM, numba and CUDA.
 
 Equal loops give equal text, whatever the instructions' numbers in their programs, so that they share compiled code.
 """
@@ -13,6 +13,7 @@ from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import DType
 from fasthep_archive.kernels.guards import Block, guarded, users
 from fasthep_archive.kernels.instructions import Instruction, literal
+from fasthep_archive.kernels.rearranging import rearranging
 from fasthep_archive.kernels.rules import RANGES
 from fasthep_archive.kernels.schedule import Loop, Schedule, role, values
 from fasthep_archive.kernels.spelling import NUMBA, REDUCERS, ZERO
@@ -65,7 +66,10 @@ def emit(schedule: Schedule, loop: Loop) -> Source:
 
     :raises DataError: if an instruction has no spelling for the target.
     """
-    return _Writer(schedule, loop).source()
+    if role(schedule.instructions[loop.body[0]]) == "rearrange":
+        text, needed = rearranging(schedule, loop)
+        return Source(text, tuple(Argument(kind, name, number) for kind, name, number in needed), ())
+    return Writer(schedule, loop).source()
 
 
 @dataclass(slots=True)
@@ -79,7 +83,7 @@ class _Shape:
     """Where the structure itself is stored, if this loop does it."""
 
 
-class _Writer:
+class Writer:
     """Writes one loop, statement by statement, into the places where statements can stand."""
 
     def __init__(self, schedule: Schedule, loop: Loop) -> None:
@@ -121,13 +125,13 @@ class _Writer:
         lines = [*self.start, f"for i in range({count}):"]
         if self._nested:
             start, stop = self._bounds(self._loop.group)
-            inner = [f"for j in range({start}, {stop}):", *_indented(self.body or ["pass"])]
-            lines += _indented([*self.head, *inner, *self.tail])
+            inner = [f"for j in range({start}, {stop}):", *indented(self.body or ["pass"])]
+            lines += indented([*self.head, *inner, *self.tail])
         else:
-            lines += _indented(self.body)
+            lines += indented(self.body)
         lines += self.end
         names = ", ".join(self._arguments.values())
-        text = "\n".join([f"def loop({names}):", *_indented(lines)]) + "\n"
+        text = "\n".join([f"def loop({names}):", *indented(lines)]) + "\n"
         return Source(text, tuple(self._arguments), tuple(self._casts))
 
     # Names
@@ -202,7 +206,7 @@ class _Writer:
             for number in sorted(inside):
                 if not inside.issuperset(self._users[number]):
                     outer.append(f"{self._names[number]} = {ZERO[self._instruction(number).dtype]}")
-            outer += [f"if {condition if item.side else f'not {condition}'}:", *_indented(self._lines)]
+            outer += [f"if {condition if item.side else f'not {condition}'}:", *indented(self._lines)]
             self._lines = outer
 
     def _write(self, number: int) -> None:
@@ -247,8 +251,8 @@ class _Writer:
             names["b"] = self._local("r")
             self.head.append(f"{names['b']} = {reducer.second}")
         first, *rest = (line.format(**names) for line in reducer.update)
-        update = [first, *_indented(rest)]
-        self._lines += [f"if {self._value(mask[0])}:", *_indented(update)] if mask else update
+        update = [first, *indented(rest)]
+        self._lines += [f"if {self._value(mask[0])}:", *indented(update)] if mask else update
         self._store(number, names["a"], self.tail, "i")
 
     def _cast(self, number: int, instruction: Instruction) -> None:
@@ -315,15 +319,16 @@ class _Writer:
         size = instruction.detail
         clipped = instruction.operation == "fixed"
         if shape.stores:
-            self.body += [f"if j - {start} < {size}:", *_indented(shape.stores)] if clipped else shape.stores
-            self.tail += [f"for p in range({stop} - {start}, {size}):", *_indented(shape.filled)]
+            self.body += [f"if j - {start} < {size}:", *indented(shape.stores)] if clipped else shape.stores
+            self.tail += [f"for p in range({stop} - {start}, {size}):", *indented(shape.filled)]
         self.tail.append(f"{shape.counter} += {size if clipped else f'max({stop} - {start}, {size})'}")
         if shape.made:
             self.start.append(f"{shape.made}[0] = 0")
             self.tail.append(f"{shape.made}[i + 1] = {shape.counter}")
 
 
-def _indented(lines: Sequence[str]) -> list[str]:
+def indented(lines: Sequence[str]) -> list[str]:
+    """Return lines as the body of a statement."""
     return [f"    {line}" for line in lines]
 
 

@@ -17,6 +17,9 @@ from fasthep_archive.formula.columns import Array, Column, ColumnType, DType
 _KINDS: Mapping[DType, str] = {"float64": "fiub", "int64": "iub", "bool": "b", "text": ""}
 """Which kinds of NumPy types can stand for a type."""
 
+MOST_PAIRS = 1 << 27
+"""Pairs of objects in a block of events: each of their fields is a GiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lists:
@@ -42,6 +45,8 @@ def content(name: str, column: Column, expected: ColumnType) -> Array:
         raise DataError(f"column {name!r} has values of {values.dtype}, and {expected.dtype} was expected")
     if values.dtype == np.uint64 and values.size and values.max() > np.iinfo(np.int64).max:
         raise DataError(f"column {name!r} has unsigned values of 2**63 and above, which no int64 can hold")
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)  # the narrowest that processors have; exactly
     return read_only(values if values.size else np.zeros(1, values.dtype))
 
 
@@ -102,6 +107,19 @@ def same(first: Lists, second: Lists, first_event: int) -> None:
             f"columns {first.name!r} and {second.name!r} have {counts[0]} and {counts[1]} values in event "
             f"{first_event + event}, so they can't be combined value by value",
             hint="make one of them a value per event first, for example with leading(x) or sum(x)",
+        )
+
+
+def few_enough(pairs: int, events: int, first_event: int) -> None:
+    """Check that the pairs of objects in a block of events are not too many to keep.
+
+    :raises DataError: if they are; ``first_event`` is the block's.
+    """
+    if pairs > MOST_PAIRS:
+        raise DataError(
+            f"events {first_event} to {first_event + events - 1} have {pairs} pairs of objects, and a block of events "
+            f"can have {MOST_PAIRS}",
+            hint="select objects before they are paired, for example with hep.select_objects",
         )
 
 

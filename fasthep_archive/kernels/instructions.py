@@ -15,6 +15,13 @@ Operations beside those of :data:`fasthep_archive.formula.functions.FUNCTIONS`:
     list structures that the program makes: where a mask is true; at least ``detail`` values; exactly ``detail``.
 ``filter`` ``padded`` ``broadcast``
     a jagged value from one structure to another; a value per event to one per value.
+``sort`` ``pairs`` ``product`` ``concatenate``
+    more of them: another one's in the order of a key; pairs of its values, with each other or with another one's; two
+    or more, one after the other.
+``order`` ``side`` ``take`` ``joined`` ``inner``
+    the places that sorted values come from, and the ``left`` and ``right`` values of pairs; the values at places (0 or
+    false at -1, or again -1 if they are a ``place``); those of all parts of a concatenation; a reducer of the pairs of
+    each value on the left of a product.
 ``position`` ``at`` ``length``
     index of a value in the content (-1 for none); the value there (0 or false for none); how many values an event has.
 ``to_float64`` ``to_int64`` ``to_bool`` ``round_float32`` ``cast`` ``copy``
@@ -33,10 +40,10 @@ from types import MappingProxyType
 
 from fasthep_archive.formula.columns import ColumnType, DType, Structure
 
-STRUCTURES = frozenset({"offsets", "select", "lengthen", "fixed"})
+STRUCTURES = frozenset({"offsets", "select", "lengthen", "fixed", "sort", "pairs", "product", "concatenate"})
 """Operations that stand for a list structure."""
 
-LEAVES = frozenset({"column", "valid", "scalar", "constant", "offsets", "fixed"})
+LEAVES = frozenset({"column", "valid", "scalar", "constant", "offsets", "fixed", "sort"})
 """Operations that compute nothing."""
 
 
@@ -250,7 +257,7 @@ class Instructions:
             )
         return (
             f"the values of {names[0]!r} and of {names[1]!r} can't be combined value by value: "
-            "they were selected or padded differently"
+            "they were sorted, selected or padded differently"
         )
 
 
@@ -277,7 +284,7 @@ def structure(instructions: Sequence[Instruction], domain: int | None) -> Struct
     return Structure(f"{instruction.operation} #{domain}", counted=False)
 
 
-def compatible(instructions: Sequence[Instruction], first: int | None, second: int | None) -> bool:
+def compatible(instructions: Sequence[Instruction] | Instructions, first: int | None, second: int | None) -> bool:
     """Return whether two structures are the same, or can prove to be so at run time."""
     pair = unproven(instructions, first, second)
     if pair is None:
@@ -287,7 +294,9 @@ def compatible(instructions: Sequence[Instruction], first: int | None, second: i
     return one.operation == other.operation == "offsets" and not counted
 
 
-def unproven(instructions: Sequence[Instruction], first: int | None, second: int | None) -> tuple[int, int] | None:
+def unproven(
+    instructions: Sequence[Instruction] | Instructions, first: int | None, second: int | None
+) -> tuple[int, int] | None:
     """Return the two structures whose equality makes ``first`` and ``second`` equal; none if these are equal anyway."""
     while first is not None and second is not None and first != second:
         one, other = instructions[first], instructions[second]

@@ -12,8 +12,10 @@ import ctypes
 import itertools
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from types import MappingProxyType
 from typing import Protocol
 
 from fasthep_archive.digest import JSON
@@ -24,7 +26,9 @@ _EXACT = ("ceil", "copysign", "fabs", "floor", "fma", "fmod", "nearbyint", "rint
 """Functions of C's library with one right result, called where a processor has no instruction. No other is exact."""
 
 RESOLVED = (*_MEMORY, *_EXACT)
-"""All that object code may call by name; what calls anything else gets no object code."""
+"""All that object code may call by name, beside our own functions for strips; what calls anything else gets none."""
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class LinkError(Exception):
@@ -38,23 +42,83 @@ class Entry(Protocol):
         """Return 0 if all went well."""
 
 
-def load(code: bytes, symbol: str) -> Entry:
-    """Return the function ``symbol`` of object code.
+def load(code: bytes, symbol: str, functions: Mapping[str, int] = NOTHING) -> Entry:
+    """Return the function ``symbol`` of object code, as :class:`Entry` describes it.
+
+    :param functions: what the code may call beside :data:`RESOLVED`, and where it is.
+    :raises LinkError: if the code needs what this process has not, or is none.
+    """
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)
+    entry: Entry = prototype(placed(code, symbol, functions))
+    return entry
+
+
+def placed(code: bytes, symbol: str, functions: Mapping[str, int] = NOTHING) -> int:
+    """Return where the function ``symbol`` of object code is in memory, from now on.
 
     :raises LinkError: if the code needs what this process has not, or is none.
     """
     llvm, engine, numbers = _engine()
     builder = llvm.JITLibraryBuilder().add_object_img(code).export_symbol(symbol)
-    for name, address in _addresses().items():
+    for name, address in (*_addresses().items(), *functions.items()):
         builder.import_symbol(name, address)
     try:
         loaded = builder.link(engine, f"object {next(numbers)}")
     except RuntimeError as error:
         raise LinkError(str(error).strip()) from None
     loaded.detach()
-    prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)
-    entry: Entry = prototype(loaded[symbol])
-    return entry
+    return int(loaded[symbol])
+
+
+def placed_as_numba_does(code: bytes, symbol: str) -> int:
+    """Return where the function ``symbol`` of object code is in memory, by way of LLVM's older engine.
+
+    It works wherever numba does, and ends the process if the code needs anything that it can't find.
+    """
+    llvm = _llvm()
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _older_engines().append(engine)
+    return int(engine.get_function_address(symbol))
+
+
+@cache
+def _older_engines() -> list[object]:
+    """Return the engines that hold code, which would go with them."""
+    return []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Processor:
+    """What machine code is made for, as LLVM writes it, and with how much optimisation: 0 to 3."""
+
+    triple: str
+    name: str
+    features: str
+    level: int
+
+    @property
+    def fused(self) -> bool:
+        """Whether a fused multiplication and addition is one instruction."""
+        return "+fma" in self.features.split(",") or self.triple.startswith(("aarch64", "arm64"))
+
+
+@cache
+def processor() -> Processor:
+    """Return what machine code is made for: this processor, or what numba's own settings say.
+
+    numba takes these from the environment whoever calls it, and what others compile should be for the same.
+    """
+    llvm = _llvm()
+    level = os.environ.get("NUMBA_OPT", "")
+    return Processor(
+        triple=llvm.get_process_triple(),
+        name=os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name(),
+        features=os.environ.get("NUMBA_CPU_FEATURES", llvm.get_host_cpu_features().flatten()),
+        level=int(level) if level.isdigit() else 3,
+    )
 
 
 @cache

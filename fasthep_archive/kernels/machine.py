@@ -1,7 +1,8 @@
 """Functions as machine code: one for each combination of types that they are called with.
 
-Object code is compiled once and found again on disk (:mod:`fasthep_archive.kernels.objects`). Where there can be none,
-because it would need what :mod:`fasthep_archive.kernels.linking` doesn't offer, numba compiles for this process alone.
+Object code is compiled once and found again on disk (:mod:`fasthep_archive.kernels.objects`): loops of programs by LLVM
+alone (:mod:`fasthep_archive.kernels.loop_lowering`), all else by numba. Where there can be none, because it would need
+what :mod:`fasthep_archive.kernels.linking` doesn't offer, numba compiles for this process alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TypeAlias
 
 from fasthep_archive import digest
 from fasthep_archive.digest import JSON, Digest
-from fasthep_archive.kernels import linking, objects
+from fasthep_archive.kernels import linking, objects, strip_code
 from fasthep_archive.kernels.linking import Entry, LinkError
 from fasthep_archive.kernels.objects import ObjectCode
 from fasthep_archive.kernels.passing import DATA, Kind, Passed, packing, passed, written
@@ -24,7 +25,10 @@ from fasthep_archive.kernels.unit import Unit
 
 Code: TypeAlias = Callable[[Sequence[Passed]], object]
 
-_MAKERS = ("unit.py", "numba_compiler.py", "numba_intrinsics.py", "passing.py", "linking.py")
+_MAKERS = (
+    *("unit.py", "passing.py", "linking.py", "strip_code.py", "llvm_compiler.py", "loop_lowering.py"),
+    *("numba_compiler.py", "numba_intrinsics.py", "elementary/lowering.py"),
+)
 """The modules that decide what machine code is made of a source, and how it is called."""
 
 _CHECKING = ("NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT")
@@ -79,7 +83,7 @@ class Function:
             reason = made.reason
             if not reason:
                 try:
-                    return _linked(made, kinds)
+                    return _linked(made, kinds, self._directory)
                 except LinkError as error:
                     reason = str(error)
         self.reasons[kinds] = reason
@@ -99,6 +103,10 @@ class Function:
         }
 
     def _compiled(self, kinds: Sequence[Kind]) -> ObjectCode:
+        if self._unit.loop:
+            from fasthep_archive.kernels import loop_lowering
+
+            return loop_lowering.object_code(self._unit.text, kinds)
         from fasthep_archive.kernels import numba_compiler
 
         return numba_compiler.object_code(self._unit, self._name, kinds, self._directory)
@@ -109,9 +117,10 @@ class Function:
         return f"{wanted[0]} is set" if wanted else ""
 
 
-def _linked(made: ObjectCode, kinds: Sequence[Kind]) -> Code:
-    """Return object code, loaded, as it is called."""
-    entry = linking.load(made.code, made.symbol)
+def _linked(made: ObjectCode, kinds: Sequence[Kind], directory: Path) -> Code:
+    """Return object code, loaded, as it is called; what it needs is in ``directory`` too."""
+    functions = {name: strip_code.address(name, directory) for name in made.needs}
+    entry = linking.load(made.code, made.symbol, functions)
     layout = struct.Struct("=" + "".join(map(packing, kinds)))
     return _CALLS[made.returns](entry, layout.pack)
 

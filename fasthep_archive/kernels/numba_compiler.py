@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -18,9 +17,13 @@ from fasthep_archive import digest
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError
 from fasthep_archive.files import private_directory, write_atomically
-from fasthep_archive.kernels.linking import RESOLVED
+from fasthep_archive.kernels import llvm_compiler
+from fasthep_archive.kernels.elementary.strips import SUFFIX
+from fasthep_archive.kernels.linking import processor
+from fasthep_archive.kernels.llvm_compiler import RELAXED, Lowered, undefined
 from fasthep_archive.kernels.objects import ObjectCode
 from fasthep_archive.kernels.passing import ARRAY, CONSTANT, Kind
+from fasthep_archive.kernels.strip_code import address, is_symbol, symbol
 from fasthep_archive.kernels.unit import Unit
 
 _IEEE: Mapping[str, bool | str] = {"error_model": "numpy", "nogil": True, "fastmath": False}
@@ -36,55 +39,37 @@ _ENTRY = "entry"
 
 _RETURNED = frozenset({"int64", "float64", "bool", "none"})
 
-_RELAXED = re.compile(
-    r"\b(?:fadd|fsub|fmul|fdiv|frem|fneg|fcmp|select|phi|call)\s+"
-    r"(?:fast|reassoc|contract|nnan|ninf|nsz|arcp|afn)\b|@llvm\.fmuladd\b"
-)
-"""What permits LLVM to compute something else than what is written (LLVM language reference, fast-math flags)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lowered:
-    """A function in LLVM's intermediate representation, optimised.
-
-    :ivar text: the module. :ivar symbol: the function's. :ivar returns: type of what it returns.
-    :ivar target: triple, processor and its features, as LLVM writes them.
-    """
-
-    text: str
-    symbol: str
-    returns: str
-    target: tuple[str, str, str]
-
 
 def in_process(unit: Unit, function: str, cache: Path) -> Callable[..., object]:
     """Return a function that numba compiles when it is called, and keeps in its own cache."""
+    _offer_strips(unit, cache)
     found: Callable[..., object] = getattr(_module(unit, cache, alone=False), function)
     return found
 
 
+def _offer_strips(unit: Unit, cache: Path) -> None:
+    """Tell LLVM where the functions for strips are that ``unit`` calls.
+
+    numba loads whatever it compiles sooner or later, what it compiles for object code too, and LLVM ends the process
+    if anything is missing.
+    """
+    from llvmlite import binding
+
+    for library in unit.libraries:
+        for called in library.called(unit.text):
+            if called.endswith(SUFFIX):
+                name = symbol(called.removesuffix(SUFFIX))
+                binding.add_symbol(name, address(name, cache))
+
+
 def object_code(unit: Unit, function: str, kinds: Sequence[Kind], cache: Path) -> ObjectCode:
     """Return the object code of a function, or the reason why there can be none."""
-    from llvmlite import binding
     from numba.core.errors import NumbaError
 
     try:
-        made = lowered(unit, function, kinds, cache)
+        return llvm_compiler.object_code(lowered(unit, function, kinds, cache))
     except NumbaError as error:
         return ObjectCode(code=b"", symbol="", returns="none", reason=str(error))
-    code: bytes = machine(made).emit_object(binding.parse_assembly(made.text))
-    return ObjectCode(code=code, symbol=made.symbol, returns=made.returns)
-
-
-def machine(made: Lowered):  # type: ignore[no-untyped-def] # llvmlite has no types
-    """Return LLVM's description of the processor that ``made`` is for."""
-    import numba
-    from llvmlite import binding
-
-    triple, cpu, features = made.target
-    return binding.Target.from_triple(triple).create_target_machine(
-        cpu=cpu, features=features, opt=int(vars(numba.config)["OPT"]), reloc="pic", codemodel="small"
-    )
 
 
 def lowered(unit: Unit, function: str, kinds: Sequence[Kind], cache: Path) -> Lowered:
@@ -98,6 +83,7 @@ def lowered(unit: Unit, function: str, kinds: Sequence[Kind], cache: Path) -> Lo
 
     from fasthep_archive.kernels import numba_intrinsics
 
+    _offer_strips(unit, cache)
     called = getattr(_module(unit, cache, alone=True), function)
     arguments = tuple(map(_type, kinds))
     with _no_extensions():
@@ -110,15 +96,21 @@ def lowered(unit: Unit, function: str, kinds: Sequence[Kind], cache: Path) -> Lo
         raise NumbaError("it holds an address of this process")
     module = binding.parse_assembly(result.library.get_llvm_str())
     module.link_in(binding.parse_assembly(numba_intrinsics.entry(result, _ENTRY)))
-    declared = [value.name for value in (*module.functions, *module.global_variables) if value.is_declaration]
-    missing = [name for name in declared if not name.startswith("llvm.") and name not in RESOLVED]
+    needs = undefined(module)
+    missing = [name for name in needs if not is_symbol(name)]
     if missing:
         raise NumbaError(f"it needs {', '.join(missing)}")
     text = str(module)
-    relaxed = _RELAXED.search(text)
+    relaxed = RELAXED.search(text)
     if relaxed is not None:
         raise NumbaError(f"it permits inexact arithmetic: {relaxed.group()}")
-    return Lowered(text=text, symbol=_ENTRY, returns=returns, target=result.library.codegen.magic_tuple())
+    return Lowered(
+        text=text,
+        symbol=_ENTRY,
+        returns=returns,
+        processor=processor(),
+        needs=tuple(sorted(needs)),
+    )
 
 
 def _type(kind: Kind):  # type: ignore[no-untyped-def] # numba has no types

@@ -16,7 +16,7 @@ from fasthep_archive import digest
 from fasthep_archive.digest import JSON
 from fasthep_archive.files import locked, private_directory, read_private, write_atomically
 
-_FORM = b"fasthep-archive object 1 "
+_FORM = b"fasthep-archive object 2 "
 _LOCKS = "locks"
 
 
@@ -28,12 +28,14 @@ class ObjectCode:
     :ivar symbol: of the function.
     :ivar returns: type of what it returns: ``int64``, ``float64``, ``bool``, ``none``.
     :ivar reason: why there is no code.
+    :ivar needs: the functions that it calls and that are objects of their own.
     """
 
     code: bytes
     symbol: str
     returns: str
     reason: str = ""
+    needs: tuple[str, ...] = ()
 
 
 def obtain(directory: Path, key: Mapping[str, JSON], compiled: Callable[[], ObjectCode]) -> ObjectCode:
@@ -56,7 +58,13 @@ def obtain(directory: Path, key: Mapping[str, JSON], compiled: Callable[[], Obje
 
 
 def _encoded(key: Mapping[str, JSON], made: ObjectCode) -> bytes:
-    header = {"key": key, "symbol": made.symbol, "returns": made.returns, "reason": made.reason}
+    header = {
+        "key": key,
+        "symbol": made.symbol,
+        "returns": made.returns,
+        "reason": made.reason,
+        "needs": list(made.needs),
+    }
     content = json.dumps(header).encode() + b"\n" + made.code
     return _FORM + digest.of_bytes(content).encode() + b"\n" + content
 
@@ -70,4 +78,10 @@ def _read(path: Path, key: Mapping[str, JSON]) -> ObjectCode | None:
     header = json.loads(line)
     if header["key"] != key:
         return None
-    return ObjectCode(code=code, symbol=header["symbol"], returns=header["returns"], reason=header["reason"])
+    return ObjectCode(
+        code=code,
+        symbol=header["symbol"],
+        returns=header["returns"],
+        reason=header["reason"],
+        needs=tuple(header["needs"]),
+    )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -140,11 +140,18 @@ def deviations(cache: Path) -> tuple[Deviation, ...]:
 
     Takes some 60 µs once the code is loaded. Reads no text, and computes nothing but the probes with doubles.
     """
-    found = []
-    for where, computed in (("compiled code", _compiled(cache)), ("NumPy", _with_numpy()), ("Python", _with_python())):
-        differing = np.flatnonzero(computed != _results())
-        found += [Deviation(where=where, probe=PROBES[k], found=int(computed[k])) for k in differing]
-    return tuple(found)
+    places = (("compiled code", _compiled(cache)), ("NumPy", _with_numpy()), ("Python", _with_python()))
+    return tuple(deviation for where, computed in places for deviation in _deviating(where, computed))
+
+
+def differing(where: str, results: Doubles) -> Iterator[Deviation]:
+    """Yield the probes that are not right among what ``operate`` has written somewhere else."""
+    return _deviating(where, np.asarray(results.view(np.int64)[_places()]))
+
+
+def _deviating(where: str, computed: Bits) -> Iterator[Deviation]:
+    for k in np.flatnonzero(computed != _results()):
+        yield Deviation(where=where, probe=PROBES[k], found=int(computed[k]))
 
 
 def function(name: str, cache: Path) -> Function:
@@ -158,7 +165,8 @@ def _unit() -> Unit:
 
 
 @functools.cache
-def _columns() -> tuple[Doubles, Doubles, Doubles]:
+def columns() -> tuple[Doubles, Doubles, Doubles]:
+    """Return the arguments of the probes."""
     x, y, z = (np.array([getattr(probe, name) for probe in PROBES], np.int64).view(np.float64) for name in "xyz")
     return x, y, z
 
@@ -176,12 +184,12 @@ def _places() -> Bits:
 
 def _compiled(cache: Path) -> Bits:
     out = np.empty(len(OPERATIONS) * len(PROBES))
-    function("operate", cache)(*_columns(), out)
+    function("operate", cache)(*columns(), out)
     return np.asarray(out.view(np.int64)[_places()])
 
 
 def _with_numpy() -> Bits:
-    x, y, z = _columns()
+    x, y, z = columns()
     with np.errstate(all="ignore"):
         computed = (
             x + y,

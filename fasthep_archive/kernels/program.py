@@ -18,8 +18,9 @@ from fasthep_archive.formula.parse import Node
 from fasthep_archive.kernels import formulas, rules
 from fasthep_archive.kernels.formulas import Named
 from fasthep_archive.kernels.instructions import Instruction, Instructions, Misuse, Value, structure
+from fasthep_archive.kernels.lists import Arranger, Places
 
-__all__ = ["Builder", "Named", "Output", "Program", "Value"]
+__all__ = ["Arranger", "Builder", "Named", "Output", "Places", "Program", "Value"]
 
 FORM = "program 1"
 """First line of canonical texts; changes when the same text would stand for another result."""
@@ -115,6 +116,11 @@ class Builder:
         except Misuse as misuse:
             raise FormulaError(misuse.message, hint=misuse.hint) from None
 
+    @property
+    def lists(self) -> Arranger:
+        """Return what rearranges lists: sorts, pairs and concatenates them, in this program."""
+        return Arranger(self._instructions)
+
     def formula(self, node: Node, scope: Mapping[str, Named]) -> Value:
         """Return what a formula stands for; its names are looked up in ``scope`` when they are needed.
 
@@ -141,6 +147,14 @@ class Builder:
             raise FormulaError(misuse.message, hint=misuse.hint) from None
         self._labels.setdefault(result.number, label)
         return result
+
+    def checked(self, value: Value, check: str, message: str) -> Value:
+        """Return the int64 ``value`` per event, which raises a DataError when the kernel runs and it is out of range.
+
+        :param check: one of :data:`fasthep_archive.kernels.rules.CHECKS`.
+        :param message: of the error; ``{event}`` in it becomes the number of the first such event.
+        """
+        return self.cast(value, check, label=message)
 
     def aligned(self, values: Sequence[Value]) -> tuple[Value, ...]:
         """Return ``values`` with one structure: if one is jagged, values per event are repeated for its values.

@@ -335,10 +335,20 @@ def _present(instructions: Instructions, content: int, mask: int | None) -> int:
 
 # Casts
 
+CHECKS: Mapping[str, str] = MappingProxyType(
+    {
+        "one case": "make the conditions exclude each other, or say on_multiple: first",
+        "some case": "add a case, or say on_no_match: default, with a default",
+        "some bin": "add a row to the table, select the events before, or limit the variable with clip(...)",
+    }
+)
+"""Casts that only check a value, and what to do where it fails: see :meth:`Builder.checked`."""
+
 RANGES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {f"int{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)}
     | {f"uint{bits}": (0, 2**bits - 1) for bits in (8, 16, 32)}
     | {"uint64": (0, 2**63 - 1)}
+    | {"one case": (0, 1), "some case": (0, 2**63 - 1), "some bin": (0, 2**63 - 1)}
 )
 """Smallest and largest value of each integer type that a value can be cast to; uint64 up to what an int64 can hold."""
 
@@ -356,7 +366,7 @@ def cast(instructions: Instructions, value: Value, dtype: str) -> Value:
         number = instructions.convert(value.number, "float64")
         return instructions.value(instructions.element("round_float32", [number], "float64"), value.valid)
     if dtype not in RANGES:
-        known = ("bool", "float32", "float64", *RANGES)
+        known = ("bool", "float32", "float64", *(name for name in RANGES if name not in CHECKS))
         raise Misuse(f"unknown type {dtype!r}", hint=nearest(dtype, known) or f"one of {', '.join(known)}")
     if value.dtype == "bool" or (value.dtype == "int64" and dtype == "int64"):
         return instructions.value(instructions.convert(value.number, "int64"), value.valid)

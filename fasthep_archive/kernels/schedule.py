@@ -25,18 +25,25 @@ LONGEST = 150
 """Most instructions in one loop. Compile time grows faster than the number of instructions, and so does register
 pressure; beyond this many, storing what crosses a cut costs less."""
 
-Role = Literal["leaf", "element", "look", "reduce", "reshape"]
+Role = Literal["leaf", "element", "look", "reduce", "reshape", "rearrange"]
 """``element``: value by value. ``look``: per event, from stored lists. ``reduce``: lists to values per event.
-``reshape``: lists to other lists."""
+``reshape``: lists to other lists, as they are gone through. ``rearrange``: stored lists to others, in any order."""
 
 _ROLES: Mapping[str, Role] = {
     **dict.fromkeys(("position", "at", "length"), "look"),
     **dict.fromkeys(("select", "lengthen", "filter", "padded"), "reshape"),
+    **dict.fromkeys(("pairs", "product", "concatenate", "order", "side", "take", "joined", "inner"), "rearrange"),
     **{name: "reduce" for name, function in FUNCTIONS.items() if function.kind == "reduce"},
     **dict.fromkeys(LEAVES, "leaf"),
 }
 
-_VALUES: Mapping[str, int] = MappingProxyType({"broadcast": 1, "padded": 1, "position": 1, "length": 0, "lengthen": 0})
+_VALUES: Mapping[str, int] = MappingProxyType(
+    {
+        **dict.fromkeys(("length", "lengthen", "pairs", "product", "concatenate", "side"), 0),
+        **dict.fromkeys(("broadcast", "padded", "position", "inner"), 1),
+        "take": 2,
+    }
+)
 """How many of an operation's arguments are values, where the others are not."""
 
 
@@ -108,6 +115,16 @@ def role(instruction: Instruction) -> Role:
 def values(instruction: Instruction) -> tuple[int, ...]:
     """Return the arguments whose values are needed; the others only say how many values there are."""
     return instruction.arguments[: _VALUES.get(instruction.operation)]
+
+
+def per_event(instructions: Sequence[Instruction], number: int) -> bool:
+    """Return whether an instruction over lists has to know where events begin."""
+    instruction = instructions[number]
+    if role(instruction) == "reduce" or instruction.operation in {"lengthen", "padded"}:
+        return True
+    known = {"constant", "scalar"}
+    arguments = [instructions[argument] for argument in values(instruction)]
+    return any(argument.domain is None and argument.operation not in known for argument in arguments)
 
 
 def domain_of(instructions: Sequence[Instruction], number: int) -> int | None:
@@ -187,15 +204,34 @@ def _grouped(instructions: Sequence[Instruction]) -> tuple[Mapping[int, int], tu
         low, high = sorted((root(first), root(second)))
         parents[high] = low
 
-    for instruction in instructions:
-        domains = dict.fromkeys(domain_of(instructions, argument) for argument in instruction.arguments)
-        for first, second in combinations([domain for domain in domains if domain is not None], 2):
-            pair = unproven(instructions, first, second)
-            if pair is not None:
-                checks[min(pair), max(pair)] = None
-                unite(*pair)
-            unite(first, second)
+    for number in range(len(instructions)):
+        for alike in _alike(instructions, number):
+            domains = dict.fromkeys(domain_of(instructions, argument) for argument in alike)
+            for first, second in combinations([domain for domain in domains if domain is not None], 2):
+                pair = unproven(instructions, first, second) if number not in (first, second) else None
+                if pair is not None:
+                    checks[min(pair), max(pair)] = None
+                    unite(*pair)
+                unite(first, second)
     return {number: root(number) for number in parents}, tuple(checks)
+
+
+def _alike(instructions: Sequence[Instruction], number: int) -> Iterator[tuple[int, ...]]:
+    """Yield values and structures that have as many values in each event, if instruction ``number`` makes sense."""
+    instruction = instructions[number]
+    match instruction.operation:
+        case "sort":
+            yield number, *instruction.arguments
+        case "take":
+            content, _, source = instruction.arguments
+            yield content, source
+        case "joined":
+            assert instruction.domain is not None, "concatenations have lists"
+            yield from zip(instruction.arguments, instructions[instruction.domain].arguments, strict=True)
+        case "pairs" | "product" | "concatenate" | "side" | "inner":
+            pass
+        case _:
+            yield instruction.arguments
 
 
 class _Graph:
@@ -222,10 +258,11 @@ class _Graph:
             place = self._place[number]
             bodies.setdefault((levels[number], -1 if place is None else place), []).append(number)
         for (_, place), body in sorted(bodies.items()):
-            group = None if place == -1 else place
+            group = place if place >= 0 else None
             for start in range(0, len(body), LONGEST):
                 part = tuple(body[start : start + LONGEST])
-                yield Loop(group=group, nested=group is not None and any(map(self._per_event, part)), body=part)
+                nested = group is not None and any(per_event(self._instructions, number) for number in part)
+                yield Loop(group=group, nested=nested, body=part)
 
     def stored(self, loops: Sequence[Loop]) -> frozenset[int]:
         """Return the instructions whose results another loop or the caller needs, and all made structures."""
@@ -240,11 +277,13 @@ class _Graph:
         return frozenset(crossing | made | self._outputs)
 
     def _placing(self, number: int) -> int | None:
-        """Return the group whose lists the instruction runs over, none for events."""
+        """Return the group whose lists the instruction runs over, none for events, less than -1 for a loop apart."""
         instruction = self._instructions[number]
         kind = role(instruction)
         if kind == "look":
             return None
+        if kind == "rearrange":
+            return self._apart(number)
         if kind == "element":
             return None if instruction.domain is None else self._groups[instruction.domain]
         # a mask, an anchor or the reduced content comes last or alone, and has the structure that is run over
@@ -252,14 +291,37 @@ class _Graph:
         assert domain is not None, "only lists are reduced and reshaped"
         return self._groups[domain]
 
+    def _apart(self, number: int) -> int:
+        """Return the loop of its own, as a number below -1, of an instruction that rearranges lists.
+
+        What is taken at the same places shares one, and so do the sides of pairs and the parts of a concatenation.
+        """
+        instruction = self._instructions[number]
+        match instruction.operation:
+            case "take":
+                shared = instruction.arguments[1]
+            case "side" | "joined":
+                assert instruction.domain is not None, "rearranged lists have a structure"
+                shared = instruction.domain
+            case _:
+                shared = number
+        return -2 - shared
+
     def _needs(self, number: int) -> Iterator[int]:
         """Yield the computed instructions that must come before ``number``."""
         instruction = self._instructions[number]
         shaped = instruction.operation in {"filter", "padded"}  # these make their structure anew as they go
         structures = [domain_of(self._instructions, argument) for argument in instruction.arguments]
-        for needed in dict.fromkeys((*instruction.arguments, *structures, None if shaped else instruction.domain)):
+        structures.append(None if shaped else instruction.domain)
+        for needed in dict.fromkeys((*instruction.arguments, *map(self._unsorted, structures))):
             if needed in self._place:
                 yield needed
+
+    def _unsorted(self, domain: int | None) -> int | None:
+        """Return the structure that values in another order, which has no offsets of its own, have the offsets of."""
+        while domain is not None and self._instructions[domain].operation == "sort":
+            domain = domain_of(self._instructions, self._instructions[domain].arguments[0])
+        return domain
 
     def _crosses(self, needed: int, number: int) -> bool:
         """Return whether ``number`` has to wait until the loop that computes ``needed`` is over."""
@@ -282,12 +344,3 @@ class _Graph:
             limits = [levels[user] - self._crosses(number, user) for user in users]
             levels[number] = min(limits, default=last[self._place[number]])
         return levels
-
-    def _per_event(self, number: int) -> bool:
-        """Return whether an instruction over lists has to know where events begin."""
-        instruction = self._instructions[number]
-        if role(instruction) == "reduce" or instruction.operation in {"lengthen", "padded"}:
-            return True
-        known = {"constant", "scalar"}
-        arguments = [self._instructions[argument] for argument in values(instruction)]
-        return any(argument.domain is None and argument.operation not in known for argument in arguments)

@@ -19,16 +19,14 @@ from fasthep_archive import digest
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import TaskError
 from fasthep_archive.formula.columns import Column
-from fasthep_archive.kernels import bins, golden, probes, sums
+from fasthep_archive.kernels import bins, golden, probes, strip_code, sums
 from fasthep_archive.kernels.elementary.rounded import NAMES
-from fasthep_archive.kernels.machine import Function
 from fasthep_archive.kernels.suspects import suspects
-from fasthep_archive.kernels.unit import Unit, unit_of
+from fasthep_archive.kernels.unit import unit_of
 
 SHOWN = 3
 """Wrong answers of a set of vectors that are told."""
 
-_ROUNDED = "fasthep_archive.kernels.elementary.rounded"
 _TESTED = ("arithmetic", "bins_source", "elementary.rounded", "probes_source", "sums_source")
 _TESTERS = ("golden.json", "golden.py", "probes.py", "selftest.py")
 
@@ -127,11 +125,9 @@ def _elementary(name: str, cache: Path) -> Part:
     failures: list[str] = []
     tests = 0
     for vectors in golden.vectors(name):
-        size = len(vectors.columns[0])
-        out = np.empty(size)
-        _loop(name, len(vectors.columns), cache)(*(np.ascontiguousarray(c) for c in vectors.columns), out)
+        out = strip_code.computed(name, vectors.columns, cache / "kernels")
         wrong = vectors.wrong(out)
-        tests += size
+        tests += len(out)
         failures += [_wrong(name, vectors, place, out) for place in wrong[:SHOWN]]
         failures += [f"{name}: {len(wrong) - SHOWN} more like that"] * (len(wrong) > SHOWN)
     return Part(name=name, tests=tests, failures=tuple(failures))
@@ -142,22 +138,6 @@ def _wrong(name: str, vectors: golden.Vectors, place: int, out: golden.Doubles) 
         return f"{name}: one of {len(out)} results differs from MPFR's"
     arguments = ", ".join(float(column[place]).hex() for column in vectors.columns)
     return f"{name}({arguments}) is {float(out[place]).hex()}, which is not MPFR's"
-
-
-def _loop(name: str, arguments: int, cache: Path) -> Function:
-    """Return a compiled loop over columns, the last of which takes the results."""
-    return Function.of(_loop_source(name, arguments), "loop", cache)
-
-
-@functools.cache
-def _loop_source(name: str, arguments: int) -> Unit:
-    names = "xy"[:arguments]
-    text = (
-        f"from {_ROUNDED} import {name}_rounded\n\n\n"
-        f"def loop({', '.join(names)}, out):\n    for i in range(out.size):\n"
-        f"        out[i] = {name}_rounded({', '.join(f'{column}[i]' for column in names)})\n"
-    )
-    return Unit(name="selftest", text=text, functions=("loop",), libraries=(unit_of(_ROUNDED),))
 
 
 # Sums

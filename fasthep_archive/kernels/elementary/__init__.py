@@ -9,5 +9,7 @@ The algorithms are published ones, and named where they are used; an overview is
 Floating-Point Arithmetic*, 2nd edition, 2018. The code is our own.
 
 All of that is one source in a small language: annotated Python with doubles, int64, bool and arrays of int64. It runs
-as Python (the tests do that), ``lowering`` makes LLVM functions of it, ``numba_rounded`` shows those to numba.
+as Python (the tests do that), ``lowering`` makes LLVM functions of it, ``numba_rounded`` shows those to numba. Kernels
+call them for strips of values (``strips``): ``strip_lowering`` writes the loops around the phases, of which LLVM makes
+vector code, and ``numba_strips`` shows them to numba.
 """

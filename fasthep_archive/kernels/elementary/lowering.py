@@ -48,7 +48,7 @@ _OPERATORS: Mapping[tuple[type, ir.Type], str] = {
 
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 
-_FLOAT_FUNCTIONS = {"sqrt": "llvm.sqrt", "copysign": "llvm.copysign", "floor": "llvm.floor"}
+_FLOAT_FUNCTIONS = {name: f"llvm.{name}" for name in ("sqrt", "copysign", "floor", "ceil", "trunc", "rint")}
 
 _SELDOM = ("noinline", "cold", "optsize")
 
@@ -72,7 +72,12 @@ class Library:
         """Return the function that is made of ``source``; the first time, it is made, and all that it calls."""
         name = f"elementary.{source.__name__}"
         known = self.module.globals.get(name)
-        return _Body(self, source, name).function if known is None else known
+        if known is not None:
+            return known
+        assert isinstance(source, FunctionType), "functions of modules only"
+        module = inspect.getmodule(source)
+        assert module is not None, "functions of modules only"
+        return Body(self, _definitions(module)[source.__name__], source.__globals__, name).function
 
     def table(self, name: str, values: np.ndarray[tuple[int], np.dtype[np.generic]]) -> ir.Value:
         """Return the address of a constant array."""
@@ -85,20 +90,29 @@ class Library:
         return self.module.globals[name]
 
 
-class _Body:
+class Body:
     """Writes one function."""
 
-    def __init__(self, library: Library, source: Callable[..., object], name: str) -> None:
-        assert isinstance(source, FunctionType), "functions of modules only"
-        module = inspect.getmodule(source)
-        assert module is not None, "functions of modules only"
-        tree = _definitions(module)[source.__name__]
+    def __init__(
+        self,
+        library: Library,
+        tree: ast.FunctionDef,
+        names: Mapping[str, object],
+        symbol: str,
+        kinds: Sequence[ir.Type] | None = None,
+    ) -> None:
+        """Write ``tree``.
+
+        :param names: what names stand for that are not variables.
+        :param kinds: the types of the parameters, if they are not annotated.
+        """
         self._library = library
-        self._globals = source.__globals__
-        self._source = source
+        self._globals = names
+        self._where = tree.name
         self._variables: dict[str, ir.Value] = {}
-        kinds = [_kind(argument.annotation) for argument in tree.args.args]
-        self.function = ir.Function(library.module, ir.FunctionType(_kind(tree.returns), kinds), name)
+        if kinds is None:
+            kinds = [_kind(argument.annotation) for argument in tree.args.args]
+        self.function = ir.Function(library.module, ir.FunctionType(_kind(tree.returns), kinds), symbol)
         self.function.linkage = "internal"
         self.function.attributes.add("nounwind")
         self._entry = self.function.append_basic_block("entry")
@@ -151,8 +165,11 @@ class _Body:
         old = self._value(statement.target)
         self._store(statement.target, self._operate(statement, statement.op, old, self._value(statement.value)))
 
+    def _write_pass(self, _: ast.Pass) -> None:
+        pass
+
     def _write_if(self, statement: ast.If) -> None:
-        condition = self._value(statement.test)
+        condition = self._condition(statement.test)
         then, otherwise, after = (self.function.append_basic_block(name) for name in ("then", "else", "after"))
         self._builder.cbranch(condition, then, otherwise)
         for block, body in ((then, statement.body), (otherwise, statement.orelse)):
@@ -163,7 +180,7 @@ class _Body:
         self._builder.position_at_end(after)
 
     def _write_while(self, statement: ast.While) -> None:
-        self._loop(lambda: self._value(statement.test), lambda: self._block(statement.body))
+        self._loop(lambda: self._condition(statement.test), lambda: self._block(statement.body))
 
     def _write_for(self, statement: ast.For) -> None:
         call, target = statement.iter, statement.target
@@ -208,7 +225,7 @@ class _Body:
             entry = ir.IRBuilder(self._entry)
             self._variables[name] = entry.alloca(value.type, name=name)
         if self._variables[name].type.pointee != value.type:
-            raise LoweringError(f"{self._source.__name__}: {name} changes its type")
+            raise LoweringError(f"{self._where}: {name} changes its type")
         self._builder.store(value, self._variables[name])
 
     def _variable(self, name: ast.Name) -> ir.Value:
@@ -220,6 +237,11 @@ class _Body:
         return self._builder.gep(array, indices, inbounds=True)
 
     # Expressions
+
+    def _condition(self, node: ast.expr) -> ir.Value:
+        """Return a truth value; a number is true when it is not 0."""
+        value = self._value(node)
+        return value if value.type == BOOL else self._builder.icmp_signed("!=", value, ir.Constant(value.type, 0))
 
     def _value(self, node: ast.expr) -> ir.Value:
         constant = _constant(node)
@@ -244,7 +266,7 @@ class _Body:
     def _read_attribute(self, node: ast.Attribute) -> ir.Value:
         """Return ``math.inf``, ``math.nan`` or the size of a table."""
         assert isinstance(node.value, ast.Name), "attributes of names only"
-        value = getattr(self._globals[node.value.id], node.attr)
+        value = getattr(self._globals.get(node.value.id), node.attr, None)
         if not isinstance(value, (int, float)):
             raise self._refused(node)
         return _literal(value)
@@ -259,33 +281,37 @@ class _Body:
                 return self._builder.fneg(value) if value.type == DOUBLE else self._builder.neg(value)
             case ast.Not() if value.type == BOOL:
                 return self._builder.not_(value)
+            case ast.Invert() if value.type == WORD:
+                return self._builder.not_(value)
         raise self._refused(node)
 
     def _read_binop(self, node: ast.BinOp) -> ir.Value:
         return self._operate(node, node.op, self._value(node.left), self._value(node.right))
 
     def _operate(self, node: ast.AST, operator: ast.operator, left: ir.Value, right: ir.Value) -> ir.Value:
-        if isinstance(operator, ast.FloorDiv) and left.type == right.type == WORD:
-            return self._floor_divide(left, right)
+        if isinstance(operator, (ast.FloorDiv, ast.Mod)) and left.type == right.type == WORD:
+            return self._floor_divide(left, right, rest=isinstance(operator, ast.Mod))
         name = _OPERATORS.get((type(operator), left.type))
         if name is None or left.type != right.type:
             raise self._refused(node)
         return getattr(self._builder, name)(left, right)
 
-    def _floor_divide(self, left: ir.Value, right: ir.Value) -> ir.Value:
-        """Return the quotient rounded down; the divisor is positive."""
+    def _floor_divide(self, left: ir.Value, right: ir.Value, *, rest: bool) -> ir.Value:
+        """Return the quotient rounded down, or what it leaves. The divisor is not 0, and the quotient an int64."""
         builder = self._builder
-        quotient = builder.sdiv(left, right)
-        above = builder.icmp_signed(">", builder.mul(quotient, right), left)
-        return builder.sub(quotient, builder.zext(above, WORD))
+        left_over = builder.srem(left, right)
+        signs_differ = builder.icmp_signed("<", builder.xor(left_over, right), ir.Constant(WORD, 0))
+        down = builder.and_(builder.icmp_signed("!=", left_over, ir.Constant(WORD, 0)), signs_differ)
+        if rest:
+            return builder.select(down, builder.add(left_over, right), left_over)
+        return builder.sub(builder.sdiv(left, right), builder.zext(down, WORD))
 
     def _read_compare(self, node: ast.Compare) -> ir.Value:
         values = [self._value(operand) for operand in (node.left, *node.comparators)]
         found = None
-        for left, operator, right in zip(values, node.ops, values[1:], strict=False):
+        for operator, *pair in zip(node.ops, values, values[1:], strict=False):
             name = _COMPARISONS[type(operator)]
-            if left.type != right.type:
-                raise self._refused(node)
+            left, right = pair if pair[0].type == pair[1].type else self._promoted(*pair)
             if left.type != DOUBLE:
                 made = self._builder.icmp_signed(name, left, right)
             else:
@@ -294,16 +320,22 @@ class _Body:
             found = made if found is None else self._builder.and_(found, made)
         return found
 
+    def _promoted(self, *values: ir.Value) -> list[ir.Value]:
+        """Return numbers of different types as doubles if one of them is, else as int64."""
+        words = [self._call_int(value) if value.type == BOOL else value for value in values]
+        doubles = any(value.type == DOUBLE for value in values)
+        return [self._call_float(value) if doubles and value.type == WORD else value for value in words]
+
     def _read_boolop(self, node: ast.BoolOp) -> ir.Value:
         """Return all or any of the values; all are computed, as none has an effect."""
-        first, *others = map(self._value, node.values)
+        first, *others = map(self._condition, node.values)
         for other in others:
             first = (self._builder.and_ if isinstance(node.op, ast.And) else self._builder.or_)(first, other)
         return first
 
     def _read_ifexp(self, node: ast.IfExp) -> ir.Value:
         """Return one of two values; with a branch if one of them is read from an array or called, else without."""
-        condition = self._value(node.test)
+        condition = self._condition(node.test)
         if _is_cheap(node.body) and _is_cheap(node.orelse):
             return self._builder.select(condition, self._value(node.body), self._value(node.orelse))
         blocks = [self.function.append_basic_block(name) for name in ("then", "else", "after")]
@@ -348,7 +380,10 @@ class _Body:
             self.function.attributes.add(attribute)
 
     def _call_float(self, value: ir.Value) -> ir.Value:
-        return self._builder.sitofp(value, DOUBLE)
+        return value if value.type == DOUBLE else self._builder.sitofp(self._call_int(value), DOUBLE)
+
+    def _call_fmod(self, left: ir.Value, right: ir.Value) -> ir.Value:
+        return self._builder.frem(left, right)
 
     def _call_int(self, value: ir.Value) -> ir.Value:
         match value.type:
@@ -393,7 +428,7 @@ class _Body:
         return self._builder.insert_value(self._builder.insert_value(pair, product, 0), error, 1)
 
     def _refused(self, node: ast.AST) -> LoweringError:
-        return LoweringError(f"{self._source.__name__}: not in the language: {ast.unparse(node)}")
+        return LoweringError(f"{self._where}: not in the language: {ast.unparse(node)}")
 
 
 @cache
@@ -433,4 +468,6 @@ def _literal(value: bool | float) -> ir.Constant:
 def _is_cheap(node: ast.expr) -> bool:
     """Return whether an expression can be computed in any case, wherever its value is not wanted."""
     calls = {ast.unparse(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
-    return calls <= {"abs"} and not any(isinstance(part, ast.Subscript) for part in ast.walk(node))
+    return calls <= {"abs", "float64", "int64", "uint64"} and not any(
+        isinstance(part, ast.Subscript) for part in ast.walk(node)
+    )

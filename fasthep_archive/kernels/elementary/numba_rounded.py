@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 
 from fasthep_archive.kernels.elementary import rounded
 from fasthep_archive.kernels.elementary.lowering import Library
+from fasthep_archive.kernels.linking import processor
 
 _QUICK = types.Tuple((types.float64, types.boolean))
 
@@ -20,7 +21,7 @@ def _intrinsic(source):
     result = _QUICK if source.__name__.endswith("_quick") else number
 
     def generate(context, builder, signature, arguments):
-        library = Library(builder.module, _has_fused(context))
+        library = Library(builder.module, processor().fused)
         found = builder.call(library.function(source), arguments)
         if result == number:
             return found
@@ -33,12 +34,6 @@ def _intrinsic(source):
         return result(number, number), generate
 
     return intrinsic(of_one if source.__code__.co_argcount == 1 else of_two)
-
-
-def _has_fused(context):
-    """Return whether fma is one instruction of the processor that is compiled for."""
-    triple, _, features = context.codegen().magic_tuple()
-    return "+fma" in features.split(",") or triple.startswith(("aarch64", "arm64"))
 
 
 for _name in rounded.NAMES:

@@ -1,0 +1,87 @@
+"""Machine code of the elementary functions for strips: one object for each, which all kernels call.
+
+A kernel with exp in it would otherwise contain exp, and take ten times as long to compile. LLVM alone makes these, from
+:mod:`fasthep_archive.kernels.elementary.strip_lowering`, in 0.15 s each; they are kept beside the kernels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fasthep_archive import digest
+from fasthep_archive.digest import JSON, Digest
+from fasthep_archive.kernels import linking, objects
+from fasthep_archive.kernels.elementary import strips
+from fasthep_archive.kernels.elementary.strips import LENGTH
+from fasthep_archive.kernels.linking import LinkError
+from fasthep_archive.kernels.objects import ObjectCode
+
+Doubles: TypeAlias = NDArray[np.float64]
+
+_SYMBOL = "fasthep_strip_"
+
+_MAKERS = ("strip_code.py", "linking.py", "llvm_compiler.py")
+
+
+def symbol(name: str) -> str:
+    """Return what the function ``NAME_strip`` is called in object code."""
+    return f"{_SYMBOL}{name}"
+
+
+def is_symbol(name: str) -> bool:
+    """Return whether object code may call ``name`` because it is a function for strips."""
+    return name.startswith(_SYMBOL)
+
+
+@cache
+def address(name: str, directory: Path) -> int:
+    """Return where the function ``name``, a :func:`symbol`, is in memory; its object code is kept in ``directory``."""
+    function = name.removeprefix(_SYMBOL)
+    key: dict[str, JSON] = {"strip": function, "source": _source(), "target": linking.target(), "made by": _maker()}
+    made = objects.obtain(directory, key, lambda: _compiled(function, name))
+    try:
+        return linking.placed(made.code, made.symbol)
+    except LinkError:
+        return linking.placed_as_numba_does(made.code, made.symbol)
+
+
+def computed(function: str, columns: Sequence[Doubles], directory: Path) -> Doubles:
+    """Return the elementary function ``function`` of columns, one of each of its arguments, as kernels compute it."""
+    words = [ctypes.c_void_p] * (len(columns) + 1)
+    call = ctypes.CFUNCTYPE(None, *words, ctypes.c_int64)(address(symbol(function), directory))
+    size = len(columns[0])
+    results = np.empty(size)
+    arrays = np.zeros((len(columns) + 1, LENGTH))
+    for begin in range(0, size, LENGTH):
+        count = min(LENGTH, size - begin)
+        for array, column in zip(arrays, columns, strict=False):
+            array[:count] = column[begin : begin + count]
+        call(*(array.ctypes.data for array in arrays), count)
+        results[begin : begin + count] = arrays[-1, :count]
+    return results
+
+
+def _compiled(function: str, name: str) -> ObjectCode:
+    from fasthep_archive.kernels import llvm_compiler
+    from fasthep_archive.kernels.elementary.strip_lowering import strip_text
+
+    written = llvm_compiler.optimised(lambda triple, fused: strip_text(function, name, triple, fused=fused), name)
+    return llvm_compiler.object_code(written)
+
+
+@cache
+def _source() -> Digest:
+    return strips.unit().digest()
+
+
+@cache
+def _maker() -> Digest:
+    here = Path(__file__).parent
+    return digest.of_json([digest.of_bytes((here / name).read_bytes()) for name in _MAKERS])
