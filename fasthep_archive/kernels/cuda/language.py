@@ -32,7 +32,16 @@ INLINE double sign_of(double x, double s)
 """What every text begins with."""
 
 TYPES = MappingProxyType(
-    {"float": DOUBLE, "int": INT, "bool": BOOL, "Limbs": "Int *", "Words": "Int *", "Doubles": "const double *"}
+    {
+        "float": DOUBLE,
+        "int": INT,
+        "bool": BOOL,
+        "Limbs": "Int *",
+        "Words": "Int *",
+        "Doubles": "const double *",
+        "Numbers": "double *",
+        "Truths": "const bool *",
+    }
 )
 
 OPERATORS: Mapping[tuple[type[ast.operator], str], str] = MappingProxyType(

@@ -63,12 +63,14 @@ class Launch:
         sums, for ``NAME_count`` the counts. Arrays are addresses, other arguments what C makes of their types.
     :ivar counters: how many there are; their arrays have one element for each turn, and one more.
     :ivar turns: the argument that says how many turns there are. A kernel takes one thread more than turns.
+    :ivar casts: the instructions behind the places in ``faults``, where the first turn is that doesn't fit, or -1.
     """
 
     name: str
     arguments: tuple[Argument, ...]
     counters: int
     turns: Argument
+    casts: tuple[int, ...] = ()
 
 
 def printed(
@@ -90,6 +92,7 @@ def printed(
         arguments=source.arguments,
         counters=len(writer.counters),
         turns=source.arguments[list(writer.parameters).index(writer.turns)],
+        casts=source.casts,
     )
     return "\n\n".join(texts), launch
 

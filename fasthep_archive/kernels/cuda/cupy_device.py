@@ -1,0 +1,181 @@
+"""A real GPU, through CuPy: nothing but what :mod:`fasthep_archive.kernels.cuda.device` asks for.
+
+CuPy allocates, copies and launches; it compiles nothing, and none of its own kernels is used. Names and arguments are
+those of CuPy's reference (``cupy.cuda.Memory``, ``Stream``, ``alloc_pinned_memory``, ``cupy.cuda.runtime``,
+``RawModule``). Memory is CUDA's own, without a pool: ``cudaFree`` waits until the device is done with it, and what is
+free can be asked for.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fasthep_archive.errors import TaskError
+from fasthep_archive.formula.columns import Array
+from fasthep_archive.kernels.cuda.device import Bytes, Code, Description, Given, OutOfMemory, Span
+
+GROUP = 128
+"""Threads of a group: the kernels need many registers."""
+
+_NO_MEMORY = 2
+"""``cudaErrorMemoryAllocation``."""
+
+_NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64}
+
+
+class CupyMemory:
+    """Memory of the device, given back with the object."""
+
+    def __init__(self, size: int) -> None:
+        import cupy
+
+        self.size = size
+        with _memory_errors():
+            self._memory = cupy.cuda.Memory(size)
+
+    @property
+    def address(self) -> int:
+        return int(self._memory.ptr)
+
+
+class CupyDevice:
+    """The CUDA device of a number. A process that was forked after CUDA had been used can't open one."""
+
+    def __init__(self, ordinal: int) -> None:
+        import cupy
+
+        self._ordinal = ordinal
+        self._runtime = cupy.cuda.runtime
+        self._use()
+        self._copies, self._kernels = cupy.cuda.Stream(non_blocking=True), cupy.cuda.Stream(non_blocking=True)
+        self.description = described(ordinal)
+
+    def free(self) -> int:
+        self._use()
+        return int(self._runtime.memGetInfo()[0])
+
+    def allocate(self, size: int) -> CupyMemory:
+        self._use()
+        return CupyMemory(size)
+
+    def staging(self, size: int) -> Bytes:
+        import cupy
+
+        self._use()
+        with _memory_errors():
+            return np.frombuffer(cupy.cuda.alloc_pinned_memory(size), np.uint8, size)
+
+    def upload(self, target: Span, source: Bytes) -> None:
+        self._use()
+        kind = self._runtime.memcpyHostToDevice
+        self._runtime.memcpyAsync(target.address, source.ctypes.data, source.nbytes, kind, self._copies.ptr)
+
+    def uploaded(self) -> None:
+        self._use()
+        self._copies.synchronize()
+
+    def clear(self, target: Span) -> None:
+        self._use()
+        self._runtime.memsetAsync(target.address, 0, target.size, self._kernels.ptr)
+
+    def download(self, source: Span, target: Array) -> None:
+        self._use()
+        kind = self._runtime.memcpyDeviceToHost
+        self._runtime.memcpyAsync(target.ctypes.data, source.address, target.nbytes, kind, self._kernels.ptr)
+        self._kernels.synchronize()
+
+    def finish(self) -> None:
+        self._use()
+        self._kernels.synchronize()
+
+    def load(self, code: bytes) -> Code:
+        self._use()
+        return _Code(self, code)
+
+    def launch(self, kernel: Any, threads: int, arguments: Sequence[Given]) -> None:
+        """Queue a kernel of CuPy's."""
+        self._use()
+        words = tuple(_word(value) for value in arguments)
+        with self._kernels:
+            kernel((-(-threads // GROUP),), (GROUP,), words)
+
+    def _use(self) -> None:
+        """Make this the device of the calling thread: each thread has its own."""
+        self._runtime.setDevice(self._ordinal)
+
+
+class _Code:
+    """Kernels that were loaded; CuPy takes machine code from a file, and may read it again for each kernel."""
+
+    def __init__(self, device: CupyDevice, code: bytes) -> None:
+        import cupy
+
+        self._device = device
+        self._kernels: dict[str, Any] = {}
+        directory = tempfile.mkdtemp(prefix="fasthep-archive-")
+        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        path = Path(directory) / "kernels.cubin"
+        path.write_bytes(code)
+        self._module = cupy.RawModule(path=str(path))
+        try:
+            self._module.compile()
+        except Exception as error:
+            raise TaskError(f"{device.description} does not take code that was made for it: {error}") from error
+
+    def launch(self, name: str, threads: int, arguments: Sequence[Given]) -> None:
+        if name not in self._kernels:
+            self._kernels[name] = self._module.get_function(name)
+        self._device.launch(self._kernels[name], threads, arguments)
+
+
+def devices() -> tuple[Description, ...]:
+    """Return the GPUs that this process sees.
+
+    :raises ImportError: if CuPy isn't there.
+    :raises RuntimeError: if CUDA finds none, or no driver that is new enough.
+    """
+    import cupy
+
+    return tuple(described(ordinal) for ordinal in range(cupy.cuda.runtime.getDeviceCount()))
+
+
+def described(ordinal: int) -> Description:
+    """Return what the device of a number is."""
+    from cupy.cuda import runtime
+
+    properties, driver = runtime.getDeviceProperties(ordinal), runtime.driverGetVersion()
+    return Description(
+        ordinal=ordinal,
+        name=properties["name"].decode(),
+        architecture=f"sm_{properties['major']}{properties['minor']}",
+        driver=f"{driver // 1000}.{driver % 1000 // 10}",
+        memory=int(properties["totalGlobalMem"]),
+    )
+
+
+def _word(value: Given) -> np.generic:
+    """Return an argument with the size that it has in C."""
+    return np.uint64(value.address) if isinstance(value, Span) else _NUMBERS[type(value)](value)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn CuPy's errors for memory that isn't there into ours."""
+    import cupy
+
+    try:
+        yield
+    except (cupy.cuda.memory.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemory from error
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if error.status != _NO_MEMORY:
+            raise
+        raise OutOfMemory from error
