@@ -8,7 +8,7 @@ from typing import cast
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.kernels.program import Value
-from fasthep_archive.operations.protocol import Fill, Product
+from fasthep_archive.operations.protocol import Fill, Product, only
 from fasthep_archive.operations.stream import Lowering, Stream
 
 
@@ -34,9 +34,10 @@ class Define:
         return cls(variables=tuple(map(_variable, cast("Sequence[Mapping[str, JSON]]", params["variables"]))))
 
     def lower(
-        self, lowering: Lowering, stream: Stream, stage: str, path: tuple[str | int, ...]
+        self, lowering: Lowering, streams: Mapping[str, Stream], stage: str, path: tuple[str | int, ...]
     ) -> tuple[Stream, Fill | None]:
         """Add each variable's value under its name; a variable with a fault is known by name only."""
+        stream = only(streams)
         for number, variable in enumerate(self.variables):
             value = _value(variable, lowering, stream, (*path, "variables", number))
             stream = stream.defining(variable.name, value)
@@ -64,12 +65,15 @@ def _value(variable: Variable, lowering: Lowering, stream: Stream, path: tuple[s
         value = lowering.reduced(variable.reduce, value, expression)
     if value is None or variable.dtype is None:
         return value
-    return lowering.builder.cast(_kept(value, variable.dtype, lowering, stream), variable.dtype, label=variable.name)
+    return narrowed(lowering, stream, value, variable.dtype, label=variable.name)
 
 
-def _kept(value: Value, dtype: str, lowering: Lowering, stream: Stream) -> Value:
-    """Return ``value`` with 0 for events that cuts have taken out: what these have need not fit an integer type."""
-    if stream.mask is None or "int" not in dtype or value.dtype == "bool":
-        return value
-    nothing = lowering.builder.constant(0.0 if value.dtype == "float64" else 0)
-    return lowering.builder.apply("where", stream.mask, value, nothing)
+def narrowed(lowering: Lowering, stream: Stream, value: Value, dtype: str, *, label: str) -> Value:
+    """Return the final cast of ``value`` to ``dtype``; ``label`` names it where a value does not fit an integer type.
+
+    Events that cuts have taken out count as 0: what these have need not fit.
+    """
+    if stream.mask is not None and "int" in dtype and value.dtype != "bool":
+        nothing = lowering.builder.constant(0.0 if value.dtype == "float64" else 0)
+        value = lowering.builder.apply("where", stream.mask, value, nothing)
+    return lowering.builder.cast(value, dtype, label=label)

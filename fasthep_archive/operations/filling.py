@@ -2,11 +2,14 @@
 
 Axes with a growing number of categories take them in order of appearance, which is the order of the events: neither the
 partitioning nor the number of workers can change it.
+
+A histogram with variations is filled with several weights. Its bins are found once; the sums of each weight are a
+*layer* of their own, and the layers become the bins of its last axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -19,7 +22,7 @@ from fasthep_archive.digest import JSON
 from fasthep_archive.formula.columns import Array, Column
 from fasthep_archive.kernels import bins
 from fasthep_archive.kernels.sums import WeightedSums
-from fasthep_archive.operations.protocol import Accumulator, Part, State
+from fasthep_archive.operations.protocol import Part, State
 
 Categories: TypeAlias = tuple[int, ...] | tuple[str, ...]
 Weights: TypeAlias = Literal["none", "unit", "given"]
@@ -73,13 +76,16 @@ class Filling:
     """A histogram to fill.
 
     :ivar selected: whether the first of the fill's values says which entries count; the axes' values follow, in order,
-        without those of text axes, and the weight comes last.
+        without those of text axes, and the weight of each layer comes last.
     :ivar weights: whether entries are counted, weigh one, or have weights.
+    :ivar layers: the layers that are filled: positions on the axis of variations, or the one layer of a histogram
+        without it.
     """
 
     axes: tuple[AxisFill, ...]
     selected: bool
     weights: Weights
+    layers: tuple[int, ...] = (0,)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -91,24 +97,29 @@ class Filling:
             "axes": [axis.canonical() for axis in self.axes],
             "selected": self.selected,
             "weights": self.weights,
+            "layers": list(self.layers),
         }
 
-    def start(self, cache: Path) -> Accumulator:
-        return _Filler(self, cache)
+    def start(self, cache: Path) -> Filler:
+        return Filler(self, cache)
 
 
-class _Filler:
-    """Fills one histogram with the entries of one partition."""
+class Filler:
+    """Fills one histogram with the entries of one partition.
+
+    :ivar axes: which may grow. :ivar sums: of each layer, one per cell.
+    """
 
     def __init__(self, filling: Filling, cache: Path):
         self._filling = filling
-        self._axes = [axis.axis(cache) for axis in filling.axes]
-        self._sums = WeightedSums(prod(_sizes(self._axes)), cache=cache, weighted=filling.weights != "none")
+        self.axes = [axis.axis(cache) for axis in filling.axes]
+        cells, weighted = prod(self.sizes()), filling.weights != "none"
+        self.sums = [WeightedSums(cells, cache=cache, weighted=weighted) for _ in filling.layers]
 
     def add(self, values: Sequence[Column], texts: Mapping[str, Column]) -> None:
         columns = list(values)
         selected = cast("NDArray[np.bool_]", columns.pop(0).content) if self._filling.selected else None
-        weights = columns.pop().content if self._filling.weights == "given" else None
+        weights = [columns.pop().content for _ in self.sums][::-1] if self._filling.weights == "given" else None
         jagged = next((value.offsets for value in values if value.offsets is not None), None)
         remaining = iter(columns)
         placed = [
@@ -116,11 +127,19 @@ class _Filler:
             for axis in self._filling.axes
         ]
         cells = self._cells(placed, selected)
-        self._sums.add(cells, np.ones(len(cells)) if self._filling.weights == "unit" else weights)
+        if self._filling.weights == "unit":
+            weights = [np.ones(len(cells))] * len(self.sums)
+        for number, sums in enumerate(self.sums):
+            sums.add(cells, None if weights is None else weights[number])
 
     def state(self) -> State:
-        categories: JSON = [_met(axis) for axis in self._axes]
-        return State(header={"categories": categories}, arrays=self._sums.state())
+        categories: JSON = [_met(axis) for axis in self.axes]
+        arrays = {
+            f"{layer}.{name}": array
+            for layer, sums in zip(self._filling.layers, self.sums, strict=True)
+            for name, array in sums.state().items()
+        }
+        return State(header={"categories": categories, "layers": list(self._filling.layers)}, arrays=arrays)
 
     def _cells(self, columns: Sequence[Column], selected: NDArray[np.bool_] | None) -> bins.Cells:
         """Return the cell of each entry; axes and sums may have grown."""
@@ -128,17 +147,23 @@ class _Filler:
             cells = np.zeros(len(columns[0].content), np.int64)
         else:
             cells = np.where(selected, np.int64(0), np.int64(-1))
-        before = _sizes(self._axes)
-        bins.place(cells, self._axes, columns)
-        after = _sizes(self._axes)
-        if after != before:
-            moves = bins.moves(before, after, [None] * len(before))
-            self._sums = self._sums.moved(prod(after), moves)
+        before = self.sizes()
+        bins.place(cells, self.axes, columns)
+        self.grow(before)
         return cells
 
+    def sizes(self) -> list[int]:
+        """Return the sizes of the axes."""
+        return [axis.size for axis in self.axes]
 
-def _sizes(axes: Sequence[bins.Axis]) -> list[int]:
-    return [axis.size for axis in axes]
+    def grow(self, before: Sequence[int]) -> bool:
+        """Move the sums where they belong if the axes had the sizes ``before``; return whether these have changed."""
+        after = self.sizes()
+        if after == list(before):
+            return False
+        moves = bins.moves(before, after, [None] * len(before))
+        self.sums = [sums.moved(prod(after), moves) for sums in self.sums]
+        return True
 
 
 def _met(axis: bins.Axis) -> JSON:
@@ -167,7 +192,8 @@ class Rows:
 class Merged:
     """A merged histogram.
 
-    :ivar values: with flow bins, over the dataset axis, if split, and the axes; int64 counts or float64 sums.
+    :ivar values: with flow bins, over the dataset axis, if split, the axes, and the layers, if there are several;
+        int64 counts or float64 sums.
     :ivar variances: sums of squared weights; none when counted.
     :ivar categories: of each axis that has any.
     """
@@ -181,25 +207,45 @@ _REST = None
 """The row of the whole histogram where it is not split, and of the overflow where it is."""
 
 
-def merged(parts: Iterable[Part], axes: Sequence[AxisFill], rows: Rows | None, weighted: bool, cache: Path) -> Merged:
-    """Return the histogram of all ``parts``, which come in plan order; split by dataset unless ``rows`` is none."""
+def merged(
+    parts: Iterable[Part],
+    axes: Sequence[AxisFill],
+    rows: Rows | None,
+    weighted: bool,
+    cache: Path,
+    *,
+    layers: int | None = None,
+) -> Merged:
+    """Return the histogram of all ``parts``, which come in plan order.
+
+    :param rows: the bins of the dataset axis; none: not split by dataset.
+    :param layers: how many there are, for an axis of them; none: no such axis.
+    """
     names = [_REST] if rows is None else [*rows.names, *([_REST] if rows.overflow else [])]
-    totals = {name: _Total(axes, weighted, cache) for name in names}
+    totals = {name: [_Total(axes, weighted, cache) for _ in range(layers or 1)] for name in names}
     together = _Total(axes, weighted, cache)
     for part in parts:
-        together.meet(_found(part.state))
-        totals[part.dataset if part.dataset in totals else _REST].add(part.state)
-    dense = [totals[name].arranged(together.categories) for name in names]
-    shape = (len(dense), *together.shape(together.categories))  # no row at all where a stage applies to no dataset
-    values = np.zeros(shape, np.float64 if weighted else np.int64)
-    variances = np.zeros(shape) if weighted else None
-    for row, sums in enumerate(dense):
-        values[row] = (sums.sumw() if weighted else sums.counts).reshape(shape[1:])
-        if variances is not None:
-            variances[row] = sums.sumw2().reshape(shape[1:])
-    if rows is None:
-        values, variances = values[0], None if variances is None else variances[0]
+        met = _found(part.state)
+        together.meet(met)
+        row = totals[part.dataset if part.dataset in totals else _REST]
+        for layer, arrays in _layers(part.state):
+            row[layer].add(met, arrays)
+    dense = [total.arranged(together.categories) for name in names for total in totals[name]]
+    inner = together.shape(together.categories)
+    shape = (len(names), layers or 1, *inner)  # no row at all where a stage applies to no dataset
+    values = _stacked([sums.sumw() if weighted else sums.counts for sums in dense], shape, layers, rows)
+    variances = _stacked([sums.sumw2() for sums in dense], shape, layers, rows) if weighted else None
+    if values.size == 0 and not weighted:
+        values = values.astype(np.int64)
     return Merged(values=values, variances=variances, categories=tuple(together.categories))
+
+
+def _stacked(sums: Sequence[Array], shape: tuple[int, ...], layers: int | None, rows: Rows | None) -> Array:
+    """Return the sums of all rows and layers as one array, whose last axis is that of the layers."""
+    stacked = np.moveaxis(np.array(sums).reshape(shape), 1, -1)
+    if layers is None:
+        stacked = stacked[..., 0]
+    return np.ascontiguousarray(stacked[0] if rows is None else stacked)
 
 
 class _Total:
@@ -215,13 +261,12 @@ class _Total:
         """Return the sizes of the axes once ``categories`` have been met."""
         return [fill.size(found) for fill, found in zip(self._fills, categories, strict=True)]
 
-    def add(self, state: State) -> None:
-        """Add a part."""
-        theirs = _found(state)
+    def add(self, theirs: Sequence[Categories | None], arrays: Mapping[str, Array]) -> None:
+        """Add a layer of a part that has met the categories ``theirs``."""
         old = list(self.categories)
         self.meet(theirs)
         self._sums = self._moved(self._sums, old, self.categories)
-        found_sums = WeightedSums.from_state(state.arrays, cache=self._cache)
+        found_sums = WeightedSums.from_state(arrays, cache=self._cache)
         self._sums.merge(self._moved(found_sums, theirs, self.categories))
 
     def meet(self, categories: Sequence[Categories | None]) -> None:
@@ -254,6 +299,15 @@ def _found(state: State) -> list[Categories | None]:
     header = cast("Mapping[str, JSON]", state.header)
     found = cast("Sequence[Categories | None]", header["categories"])
     return [None if categories is None else cast("Categories", tuple(categories)) for categories in found]
+
+
+def _layers(state: State) -> Iterator[tuple[int, Mapping[str, Array]]]:
+    """Yield the layers that a part has filled, and the state of the sums of each."""
+    header = cast("Mapping[str, Sequence[int]]", state.header)
+    for layer in header["layers"]:
+        prefix = f"{layer}."
+        found = state.arrays.items()
+        yield layer, {name.removeprefix(prefix): array for name, array in found if name.startswith(prefix)}
 
 
 def _listed(fill: AxisFill) -> Categories | None:

@@ -16,7 +16,7 @@ from fasthep_archive.errors import FormulaError
 from fasthep_archive.kernels.bins import regular_edges
 from fasthep_archive.kernels.program import Value
 from fasthep_archive.operations.filling import AxisFill, Categories, Filling, Rows, Weights, merged
-from fasthep_archive.operations.protocol import Fill, Output, Part, Product
+from fasthep_archive.operations.protocol import Fill, Output, Part, Product, only
 from fasthep_archive.operations.stream import Lowering, Stream, TextBranch
 
 AxisType = Literal["regular", "variable", "category", "int", "bool"]
@@ -40,16 +40,43 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Variations:
+    """Several weights for one histogram, each with a category on an axis of its own.
+
+    :ivar name: of the axis. :ivar weights: category and formula. :ivar eventtype: of the datasets that they are for;
+        none: all. Other datasets fill the category :data:`NOMINAL`, and each entry weighs one.
+    """
+
+    name: str
+    weights: tuple[tuple[str, str], ...]
+    eventtype: str | None
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Return the categories of the axis."""
+        return tuple(name for name, _ in self.weights)
+
+    def axis(self) -> products.StrCategoryAxis:
+        """Return the axis of the product."""
+        return products.StrCategoryAxis(name=self.name, label=self.name, categories=self.categories, growing=False)
+
+
+NOMINAL = "nominal"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Hist:
     """Fills each event's values, or each value of jagged axes; flat axes and weights are broadcast to these.
 
-    Missing values are not filled. ``dataset_axis`` has one category per dataset, and comes first.
+    Missing values are not filled. ``dataset_axis`` has one category per dataset, and comes first; the axis of
+    ``variations``, which have the weights if there are any, comes last.
     """
 
     axes: tuple[Axis, ...]
     dataset_axis: Axis | None
     storage: Storage
     weight_expr: str | None
+    variations: Variations | None = None
 
     @classmethod
     def read(cls, params: Mapping[str, JSON]) -> Hist:
@@ -61,54 +88,58 @@ class Hist:
             dataset_axis=None if split is None else _axis(split),
             storage=cast("Storage", params["storage"]),
             weight_expr=weight,
+            variations=_variations(cast("Mapping[str, JSON] | None", params.get("variations"))),
         )
 
     def lower(
-        self, lowering: Lowering, stream: Stream, stage: str, path: tuple[str | int, ...]
+        self, lowering: Lowering, streams: Mapping[str, Stream], stage: str, path: tuple[str | int, ...]
     ) -> tuple[Stream, Fill | None]:
-        """Lower the axes' formulas and the weight; the stream goes on unchanged."""
+        """Lower the axes' formulas and the weights; the stream goes on unchanged."""
+        stream = only(streams)
         placed = [
             _axis_fill(axis, lowering, stream, (*path, "axes", number, "source"))
             for number, axis in enumerate(self.axes)
         ]
         found = [axis for axis in placed if axis is not None]
         values = [axis.value for axis in found if axis.value is not None]
-        weight = self._weight(lowering, stream, values, (*path, "weight_expr"))
-        if len(found) < len(placed) or (self.weight_expr is not None and weight is None):
+        layers, formulas = self._weights(lowering, path)
+        weights = [_weight(lowering, stream, values, text, place) for text, place in formulas]
+        known = [weight for weight in weights if weight is not None]
+        if len(found) < len(placed) or len(known) < len(weights):
             return stream, None
-        places = [axis.place for axis in found if axis.value is not None]
-        if weight is not None:
-            values, places = [*values, weight], [*places, (*path, "weight_expr")]
-        selected = stream.mask is not None or not values
-        aligned = _aligned(lowering, stream, values, places, selected=selected)
+        places = [axis.place for axis in found if axis.value is not None] + [place for _, place in formulas]
+        selected = stream.mask is not None or not (values or known)
+        aligned = _aligned(lowering, stream, [*values, *known], places, selected=selected)
         if aligned is None:
             return stream, None
-        weights: Weights = "none" if self.storage == "count" else "unit" if weight is None else "given"
-        filling = Filling(axes=tuple(axis.fill for axis in found), selected=selected, weights=weights)
+        kind: Weights = "none" if self.storage == "count" else "given" if known else "unit"
+        fills = tuple(axis.fill for axis in found)
+        filling = Filling(axes=fills, selected=selected, weights=kind, layers=layers)
         return stream, Fill(values=aligned, accumulation=filling)
 
     def product(self, stage: str, datasets: Sequence[str]) -> Product | None:
         """Return the histogram."""
         return HistogramProduct(stage=stage, hist=self, datasets=tuple(datasets))
 
-    def _weight(
-        self, lowering: Lowering, stream: Stream, axes: Sequence[Value], place: tuple[str | int, ...]
-    ) -> Value | None:
-        """Return the weight of the entries that ``axes`` give, or none where there is none and after a fault."""
-        value = None if self.weight_expr is None else lowering.formula(self.weight_expr, stream, place)
-        if value is None:
-            return None
-        if value.optional:
-            hint = "say what a missing weight stands for: fill_none(..., 1.0)"
-            lowering.fault("a weight can't be missing, but this formula's value can be", place, hint=hint)
-            return None
-        if value.structure is not None and all(axis.structure is None for axis in axes):
-            hint = "make one weight per event of it: leading(...), prod(...), sum(...)"
-            lowering.fault(
-                "this weight is a list of values per event, but the axes have one value per event", place, hint=hint
-            )
-            return None
-        return lowering.builder.cast(value, "float64", label="weight_expr")
+    def described(self, datasets: Sequence[str]) -> tuple[products.Axis, ...]:
+        """Return the axes of the product for ``datasets``; axes that grow have no categories yet."""
+        split, varied = self.dataset_axis, self.variations
+        first = () if split is None else (_product_axis(split, split_categories(split, datasets)),)
+        last = () if varied is None else (varied.axis(),)
+        return (*first, *(_product_axis(axis, axis.categories) for axis in self.axes), *last)
+
+    def _weights(
+        self, lowering: Lowering, path: tuple[str | int, ...]
+    ) -> tuple[tuple[int, ...], list[tuple[str, tuple[str | int, ...]]]]:
+        """Return the layers that this dataset fills, and the formula of the weight of each, if it has one."""
+        varied = self.variations
+        if varied is None:
+            return (0,), [] if self.weight_expr is None else [(self.weight_expr, (*path, "weight_expr"))]
+        if varied.eventtype not in (None, lowering.constants.get("dataset_eventtype")):
+            return (varied.categories.index(NOMINAL),), []
+        place = (*path, "variations", "weights")
+        formulas = [(text, (*place, number, "expr")) for number, (_, text) in enumerate(varied.weights)]
+        return tuple(range(len(formulas))), formulas
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +149,26 @@ class _Placed:
     fill: AxisFill
     value: Value | None
     place: tuple[str | int, ...]
+
+
+def _weight(
+    lowering: Lowering, stream: Stream, axes: Sequence[Value], text: str, place: tuple[str | int, ...]
+) -> Value | None:
+    """Return the weight ``text`` of the entries that ``axes`` give, or none after a fault."""
+    value = lowering.weight(text, stream, place)
+    if value is None:
+        return None
+    if value.optional:
+        hint = "say what a missing weight stands for: fill_none(..., 1.0)"
+        lowering.fault("a weight can't be missing, but this formula's value can be", place, hint=hint)
+        return None
+    if value.structure is not None and all(axis.structure is None for axis in axes):
+        hint = "make one weight per event of it: leading(...), prod(...), sum(...)"
+        lowering.fault(
+            "this weight is a list of values per event, but the axes have one value per event", place, hint=hint
+        )
+        return None
+    return lowering.builder.cast(value, "float64", label="weight_expr")
 
 
 def _axis_fill(axis: Axis, lowering: Lowering, stream: Stream, place: tuple[str | int, ...]) -> _Placed | None:
@@ -155,8 +206,8 @@ def _checked(axis: Axis, lowering: Lowering, value: Value | None, place: tuple[s
     if axis.type in ("regular", "variable"):
         return lowering.builder.cast(value, "float64", label=axis.name)
     if axis.type == "bool":
-        if value.dtype == "bool":
-            return value
+        if value.dtype != "float64":  # a trigger bit, often an integer, is true when it is not 0
+            return lowering.builder.cast(value, "bool", label=axis.name)
         message = f"axis {axis.name!r} of type bool needs a condition, but its source is a number ({value.dtype})"
         lowering.fault(message, place, hint=f"compare it, for example with {axis.source} > 0")
         return None
@@ -175,6 +226,18 @@ def _text_fill(axis: Axis, lowering: Lowering, stream: Stream, place: tuple[str 
     if isinstance(found, TextBranch):
         return AxisFill(kind="texts", categories=categories, branch=found.name)
     return None if found is None else AxisFill(kind="texts", categories=categories, text=found)
+
+
+def _variations(spec: Mapping[str, JSON] | None) -> Variations | None:
+    if spec is None:
+        return None
+    weights = cast("Sequence[Mapping[str, str]]", spec["weights"])
+    apply_to = cast("Mapping[str, str]", spec.get("apply_to") or {})
+    return Variations(
+        name=str(spec["axis"]),
+        weights=tuple((weight["name"], weight["expr"]) for weight in weights),
+        eventtype=apply_to.get("eventtype"),
+    )
 
 
 def _axis(spec: Mapping[str, JSON]) -> Axis:
@@ -220,36 +283,41 @@ class HistogramProduct:
         return (f"histograms/{self.stage}.json",)
 
     def canonical(self) -> JSON:
-        split = self.hist.dataset_axis
+        split, varied = self.hist.dataset_axis, self.hist.variations
         return {
             "kind": "histogram",
             "stage": self.stage,
             "axes": [_described(axis) for axis in self.hist.axes],
             "dataset_axis": None if split is None else _described(split),
             "storage": self.hist.storage,
+            "variations": None if varied is None else {"name": varied.name, "categories": list(varied.categories)},
             "datasets": list(self.datasets),
         }
 
     def merge(self, parts: Iterable[Part], cache: Path) -> tuple[Output, ...]:
-        split = self.hist.dataset_axis
+        split, varied = self.hist.dataset_axis, self.hist.variations
         fills = [_fill_of(axis) for axis in self.hist.axes]
-        rows = None if split is None else Rows(names=self._rows(split), overflow=split.categories is not None)
-        filled = merged(parts, fills, rows, self.hist.storage == "weighted", cache)
+        categories = () if split is None else split_categories(split, self.datasets)
+        rows = None if split is None else Rows(names=categories, overflow=split.categories is not None)
+        layers = None if varied is None else len(varied.weights)
+        filled = merged(parts, fills, rows, self.hist.storage == "weighted", cache, layers=layers)
         axes = [_product_axis(axis, found) for axis, found in zip(self.hist.axes, filled.categories, strict=True)]
         if split is not None:
-            axes.insert(0, _product_axis(split, self._rows(split)))
+            axes.insert(0, _product_axis(split, categories))
+        values, variances = filled.values, filled.variances
+        if varied is not None:  # all weights have a category: nothing is ever in the overflow
+            axes.append(varied.axis())
+            room = [(0, 0)] * (values.ndim - 1) + [(0, 1)]
+            values, variances = np.pad(values, room), None if variances is None else np.pad(variances, room)
         histogram = Histogram(
-            name=self.stage,
-            axes=tuple(axes),
-            storage=self.hist.storage,
-            values=filled.values,
-            variances=filled.variances,
+            name=self.stage, axes=tuple(axes), storage=self.hist.storage, values=values, variances=variances
         )
         return (Output(name=self.outputs[0], content=histogram.to_json()),)
 
-    def _rows(self, split: Axis) -> tuple[str, ...]:
-        """Return the categories of the dataset axis: those listed, or all datasets that the stage applies to."""
-        return cast("tuple[str, ...]", split.categories) if split.categories is not None else self.datasets
+
+def split_categories(split: Axis, datasets: Sequence[str]) -> tuple[str, ...]:
+    """Return the categories of the dataset axis: those listed, or all datasets that the stage applies to."""
+    return cast("tuple[str, ...]", split.categories) if split.categories is not None else tuple(datasets)
 
 
 def _described(axis: Axis) -> Mapping[str, JSON]:

@@ -11,7 +11,7 @@ from fasthep_archive.digest import JSON
 from fasthep_archive.errors import FormulaError, nearest
 from fasthep_archive.formula.parse import parse
 from fasthep_archive.kernels.program import Builder, Named, Value
-from fasthep_archive.operations.protocol import Fill, Product
+from fasthep_archive.operations.protocol import Fill, Product, only
 from fasthep_archive.operations.stream import Lowering, Stream
 
 _COMPONENTS = ("Px", "Py", "Pz", "E")
@@ -45,9 +45,10 @@ class DiObjectMass:
         )
 
     def lower(
-        self, lowering: Lowering, stream: Stream, stage: str, path: tuple[str | int, ...]
+        self, lowering: Lowering, streams: Mapping[str, Stream], stage: str, path: tuple[str | int, ...]
     ) -> tuple[Stream, Fill | None]:
         """Add the mass."""
+        stream = only(streams)
         return stream.defining(self.out_var, self._mass(lowering, stream, path)), None
 
     def product(self, stage: str, datasets: Sequence[str]) -> Product | None:

@@ -1,16 +1,17 @@
 """The one protocol of operations, and what stages leave behind.
 
-A stage is lowered once per kind of partition: it changes the stream's names and mask, and may ask a pass to add
-something up (an :class:`Accumulation`). What was added up in the partitions is merged, in plan order, into the
-stage's :class:`Product`.
+There are two kinds of operations. One that reads events (:class:`Operation`) is lowered once per kind of partition and
+variation: it changes the stream's names and mask, and may ask a pass to add something up (an :class:`Accumulation`).
+What was added up in the partitions is merged, in plan order, into the stage's :class:`Product`. One that reads products
+(:class:`ProductOperation`) makes files of other stages' files, after these (a :class:`Derivation`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.formula.columns import Array, Column
@@ -60,10 +61,15 @@ class Fill:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """The state of one partition of one dataset."""
+    """The state of one partition of one dataset.
+
+    :ivar file: position of the input file in its dataset. :ivar number: position of the partition in its file.
+    """
 
     dataset: str
     state: State
+    file: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,17 +94,96 @@ class Product(Protocol):
         """Return the files; ``parts`` come in plan order and are consumed one by one."""
 
 
+@runtime_checkable
+class PerPartition(Protocol):
+    """A product whose files depend on what partitions there are."""
+
+    def placed(self, stream: str, places: Sequence[tuple[str, int, int]]) -> Product:
+        """Return the product of these partitions of ``stream``: dataset, position of the file, number in the file."""
+
+
 class Operation(Protocol):
-    """What a stage does. Its fields are the stage's ``params``."""
+    """What a stage that reads events does. Its fields are the stage's ``params``."""
 
     @classmethod
     def read(cls, params: Mapping[str, JSON]) -> Operation:
         """Return the operation of parameters that the schema has accepted."""
 
     def lower(
-        self, lowering: Lowering, stream: Stream, stage: str, path: tuple[str | int, ...]
+        self, lowering: Lowering, streams: Mapping[str, Stream], stage: str, path: tuple[str | int, ...]
     ) -> tuple[Stream, Fill | None]:
-        """Lower the stage ``stage`` whose params stand at ``path``; return the stream after it and what it adds up."""
+        """Lower the stage ``stage`` whose params stand at ``path``; return the stream after it and what it adds up.
+
+        :param streams: what the stage reads, by the name of the input, in the order of the document; an operation that
+            reads one stream takes it with :func:`only`.
+        """
 
     def product(self, stage: str, datasets: Sequence[str]) -> Product | None:
         """Return what the stage leaves behind when it applies to ``datasets``, or none."""
+
+
+def only(streams: Mapping[str, Stream]) -> Stream:
+    """Return the one stream that a stage reads."""
+    (stream,) = streams.values()
+    return stream
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """A stage whose product is taken: its id, its operation, and the files it makes below the outputs directory."""
+
+    stage: str
+    op: str
+    operation: object
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetFacts:
+    """What product-level stages may know of a dataset."""
+
+    name: str
+    eventtype: str
+    group: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deriving:
+    """What a product-level stage sees while the plan is made.
+
+    :ivar inputs: the stages whose products it takes, by the name of the input, in the order of the document.
+    :ivar datasets: all datasets that the products can have, in the order of the document.
+    :ivar path: of its params in the document.
+    :ivar fault: reports a fault: message, path in the document, hint.
+    """
+
+    stage: str
+    inputs: Mapping[str, Made]
+    datasets: tuple[DatasetFacts, ...]
+    path: tuple[str | int, ...]
+    fault: Callable[[str, tuple[str | int, ...], str | None], None]
+
+
+class Derivation(Protocol):
+    """How files are made of other products; plain data that travels to workers."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of the files below the outputs directory."""
+
+    def canonical(self) -> JSON:
+        """Return everything that the files depend on beside the products that are taken."""
+
+    def derive(self, products: Mapping[str, tuple[Output, ...]], cache: Path) -> tuple[Output, ...]:
+        """Return the files; ``products`` are the files of each input, by the name of the input."""
+
+
+class ProductOperation(Protocol):
+    """What a stage that reads products does. Its fields are the stage's ``params``."""
+
+    @classmethod
+    def read(cls, params: Mapping[str, JSON]) -> ProductOperation:
+        """Return the operation of parameters that the schema has accepted."""
+
+    def derivation(self, deriving: Deriving) -> Derivation | None:
+        """Return how the stage's files are made; none after a fault has been reported."""
