@@ -127,7 +127,7 @@ def test_a_run_over_http_leaves_the_same_as_one_of_the_local_file(
     for number, plan in enumerate([desk.fetched(url), desk.plan(str(shared_data / "uproot-Zmumu.root"))[0]]):
         context = Context(cache=kernel_cache, now=None, measured=False, workers=1, progress=NoProgress())
         store = Store(tmp_path / f"store{number}")
-        results = run_plan(plan, {"events": "root_tree"}, store, context)
+        results = run_plan(plan, store, context)
         results.raise_failures()
         outputs.append(results.outputs)
     assert outputs[0] == outputs[1]

@@ -322,7 +322,7 @@ def test_the_type_of_a_branch_is_part_of_what_is_computed(desk: Desk) -> None:
         chunk=9, version="1", cache=desk.cache, working_directory=desk.directory, digests="none", workers=1
     )
     plan, _ = planner.make_plan(workflow, operations(workflow, version="1"), settings)
-    (count,) = {str(fill.text) for step in plan.passes for fill in step.variant.fills if fill.stage == "Count"}
+    (count,) = {str(fill.text) for step in plan.passes for fill in step.variant.fills if fill.node.id == "Count"}
     assert "int64" in count
     assert "float64" not in count
 

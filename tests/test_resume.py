@@ -72,7 +72,7 @@ def words(toy: Toy, out: Path) -> tuple[str | Path, ...]:
 
 def results(command: Command) -> dict[Path, tuple[int, int]]:
     """Return what the store holds: which file each result is, and when it was written."""
-    files = (path for path in (command.cache / "store").glob("*/*") if not path.name.startswith("."))
+    files = (path for path in (command.cache / "store").glob("[0-9a-f][0-9a-f]/*") if not path.name.startswith("."))
     return {path: ((state := path.stat()).st_ino, state.st_mtime_ns) for path in files}
 
 

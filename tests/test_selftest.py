@@ -204,8 +204,8 @@ def test_a_worker_does_not_start(task: type, kernel_cache: Path):
 
 
 def test_a_pass_that_changes_the_process_stores_nothing(kernel_cache: Path, monkeypatch: pytest.MonkeyPatch):
-    work = SimpleNamespace(fills=[SimpleNamespace(stage="mass")])
-    call = PassTask(partition=None, kind="", work=work, keys={}, store=None, cache=kernel_cache)
+    work = SimpleNamespace(fills=[SimpleNamespace(node="mass")])
+    call = PassTask(partition=None, work=work, keys={}, store=None, cache=kernel_cache)
     with rounding("upward"):  # so that leaving it puts the mode back
         ctypes.CDLL("libm.so.6").fesetround(0)
 

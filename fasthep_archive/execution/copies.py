@@ -1,5 +1,7 @@
 """Local copies of remote input files, kept in the cache for as long as the server has the same version.
 
+Files of generated events are made there once.
+
     cache/inputs/<digest of the address>/known.json             version and digest of the newest copy
     cache/inputs/<digest of the address>/<of the version>/NAME  the copy
 
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from fasthep_archive import digest
 from fasthep_archive.context import Progress
+from fasthep_archive.data import toy
 from fasthep_archive.data.remote import Expected, Version, fetch, versions
 from fasthep_archive.digest import JSON, Digest
 from fasthep_archive.errors import DataError
@@ -34,6 +37,16 @@ class _Copy:
     def serves(self, wanted: ReferencedInput) -> bool:
         """Say whether it can be the wanted file, as far as its digest is known."""
         return wanted.sha256 in (None, self.sha256)
+
+
+def generated_copy(name: str, cache: Path) -> Path | None:
+    """Return the file of the generated events called ``name``, made if need be; none if that is another file.
+
+    :raises DataError: if no such events can be generated.
+    """
+    if not toy.is_generated(name):
+        return None
+    return toy.generated(toy.toy_of(name), private_directory(cache / "generated"))
 
 
 def present_copies(wanted: Sequence[ReferencedInput], cache: Path) -> Mapping[str, Path]:

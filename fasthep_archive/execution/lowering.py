@@ -1,216 +1,263 @@
-"""Lowers all stages of one source for one kind of partition into one program."""
+"""Lowers all stages of one root for one kind of partition, as they are written and once for each variation.
+
+All of it goes into one :class:`~fasthep_archive.kernels.program.Builder`, so what a variation does not change exists
+once, and a node that computes the same as without the variation is no node of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import Literal, TypeAlias, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
 
-from fasthep_archive.digest import JSON
-from fasthep_archive.errors import DataError, Fault, nearest
-from fasthep_archive.execution.plan import StageFill, Variant
-from fasthep_archive.formula.columns import ColumnType, DType
-from fasthep_archive.kernels.program import Builder
-from fasthep_archive.operations.protocol import Fill, Operation
-from fasthep_archive.operations.stream import Lowering, Named, Stream, Uncertain
-from fasthep_archive.workflow.model import Dataset, Source, Stage, Workflow
+from fasthep_archive.digest import JSON, of_json
+from fasthep_archive.errors import Fault, nearest
+from fasthep_archive.execution.branches import Branches, Offered, constants
+from fasthep_archive.execution.inlining import Forks, inputs_of
+from fasthep_archive.execution.outline import EventNode, Outline, applies, shift
+from fasthep_archive.execution.plan import StageFill, ValueOf, Variant
+from fasthep_archive.execution.roots import Root
+from fasthep_archive.formula.columns import ColumnType
+from fasthep_archive.kernels.program import Builder, Program
+from fasthep_archive.operations.protocol import Fill
+from fasthep_archive.operations.stream import Lowering, Named, Shift, Stream
+from fasthep_archive.workflow.model import Dataset, Stage, Variation
 
-Offered: TypeAlias = ColumnType | Literal["absent", "unusable"]
-"""What a file has under a branch's name."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """One kind of partition: the root, the dataset as formulas know it, and what its stages are lowered for.
+
+    :ivar nominal: whether they are lowered as they are written. :ivar variations: those that apply to the dataset.
+    """
+
+    root: Root
+    dataset: Dataset
+    nominal: bool
+    variations: tuple[Variation, ...]
 
 
 def lower(
-    workflow: Workflow,
-    operations: Mapping[str, Operation],
-    source: Source,
-    dataset: Dataset,
-    types: Mapping[str, ColumnType],
-    report: Callable[[Fault], None],
+    outline: Outline, kind: Kind, types: Mapping[str, ColumnType], report: Callable[[Fault], None]
 ) -> tuple[Variant, Mapping[str, Offered]]:
-    """Return the lowered stages of ``source`` for files of ``dataset`` with branches like ``types``.
+    """Return the lowered stages of ``kind`` for files with branches like ``types``.
 
     The other result is what was looked up in ``types``: for files that offer the same, the stages are the same.
     """
-    branches = _Branches(workflow, source, types)
+    branches = Branches(kind.root.aliases, types)
     scalars: dict[str, bool | int | float] = {}
-    constants = _constants(workflow, dataset, branches.builder, scalars)
-    lowering = Lowering(
+    workflow = outline.workflow
+    nominal = Lowering(
         builder=branches.builder,
-        constants=constants,
+        constants=constants(workflow, kind.dataset, branches.builder, scalars),
         columns=branches.names,
         column=branches.column,
         where=workflow.document.where,
         report=report,
         text_column=branches.text_column,
     )
-    fills = tuple(_stage_fills(workflow, operations, source, dataset, lowering, scalars))
-    return Variant(builder=branches.builder, fills=fills, scalars=scalars), branches.asked
+    numbers = _Numbers(builder=branches.builder, scalars=scalars)
+    seen: list[Fault] = []
+    walk = _Walk(outline, kind, replace(nominal, report=seen.append, shift=Shift.noting()), None, numbers)
+    written = {fill.node.id: fill for fill in walk.fills()}
+    fills = list(written.values()) if kind.nominal else []
+    found = seen if kind.nominal else []
+    for variation in kind.variations:
+        faults: list[Fault] = []
+        shifted = replace(nominal, report=faults.append, shift=shift(variation))
+        varied = _Walk(outline, kind, shifted, variation, numbers, walk if kind.nominal else None)
+        fills += (fill for fill in varied.fills() if not _same(fill, written if kind.nominal else {}))
+        found += (_in(variation, fault) for fault in faults if fault not in seen)
+        varied.check(found.append)
+    for fault in found:
+        report(fault)
+    variant = Variant(builder=branches.builder, fills=tuple(fills), scalars=scalars, values=numbers.values)
+    return variant, branches.asked
 
 
-def offered(types: Mapping[str, ColumnType], branch: str) -> Offered:
-    """Return the type of ``branch`` in a file, or why formulas can't have it."""
-    if branch not in types:
-        return "absent"
-    try:
-        return types[branch]
-    except DataError:
-        return "unusable"
+def _same(varied: StageFill, written: Mapping[str, StageFill]) -> bool:
+    """Say whether a variation adds up the same; what depends on other stages' values is told apart by keys alone."""
+    own = written.get(varied.node.written)
+    return own is not None and not varied.values and varied.adds == own.adds
 
 
-def declared(
-    workflow: Workflow, source: Source, types: Mapping[str, ColumnType], report: Callable[[Fault], None]
-) -> None:
-    """Report the branches that the document says a file of ``source`` has and that it lacks, used or not."""
-    places = [((*field.path, "branch"), field.branch) for field in workflow.fields if field.stream == source.id]
-    if source.missing_branches == "error":
-        listed = enumerate(source.branches or ())
-        places += [((*source.path, "branches", number), branch) for number, branch in listed]
-    for path, branch in places:
-        if branch not in types:
-            message = f"tree {source.tree!r} has no branch {branch!r}"
-            report(Fault(message, workflow.document.where(path), nearest(branch, types)))
+def _branches(fills: Sequence[StageFill]) -> Iterator[str]:
+    """Yield the branches that are read for any of ``fills``."""
+    yield from dict.fromkeys(branch for fill in fills for branch in fill.branches)
 
 
-def applies(stage: Stage, dataset: Dataset) -> bool:
-    """Say whether ``stage`` takes part for ``dataset`` (``applies_to``)."""
-    return stage.applies_to is None or stage.applies_to == dataset.eventtype
+def _in(variation: Variation, fault: Fault) -> Fault:
+    return replace(fault, message=f"{fault.message} (in variation {variation.name!r})")
 
 
-def _stage_fills(
-    workflow: Workflow,
-    operations: Mapping[str, Operation],
-    source: Source,
-    dataset: Dataset,
-    lowering: Lowering,
-    scalars: Mapping[str, bool | int | float],
-) -> Iterator[StageFill]:
-    streams: dict[str, Stream] = {source.id: Stream()}
-    for stage in workflow.stages:
-        before = streams.get(stage.streams_from[0].node) if stage.streams_from else None
-        if before is None:  # the stage belongs to another source's stream
-            continue
-        if not applies(stage, dataset):  # its consumers take what it would have taken
-            streams[stage.id] = before
-            continue
-        if stage.id not in operations:
-            streams[stage.id] = replace(before, uncertain=True)
-            continue
-        streams[stage.id], fill = operations[stage.id].lower(lowering, before, stage.id, (*stage.path, "params"))
+@dataclass(kw_only=True, slots=True)
+class _Numbers:
+    """The numbers that programs take as arguments: facts of the dataset, and values that other stages leave."""
+
+    builder: Builder
+    scalars: Mapping[str, bool | int | float]
+    values: dict[str, ValueOf] = field(default_factory=dict)
+
+    def of_stage(self, node: str, names: Sequence[str]) -> Mapping[str, Named]:
+        """Return the values that the node ``node`` leaves, by name."""
+        found: dict[str, Named] = {}
+        for name in names:
+            scalar = f"values.{node}.{name}"
+            self.values[scalar] = ValueOf(node=node, name=name)
+            found[name] = self.builder.scalar(scalar, "float64")
+        return found
+
+    def filled(self, node: EventNode, fill: Fill, variation: str | None = None) -> StageFill:
+        """Return what ``node`` adds up, with its canonical text."""
+        program = self.builder.program(fill.values)
+        used = [self.values[name] for name, _ in program.scalars if name in self.values]
+        nodes = tuple(dict.fromkeys(value.node for value in used))
+        numbers: JSON = {name: self.scalars[name] for name, _ in program.scalars if name in self.scalars}
+        texts = fill.accumulation.texts
+        text: JSON = {
+            "program": self._anonymous(program, nodes).canonical(),
+            "numbers": numbers,
+            "accumulation": fill.accumulation.canonical(),
+            "texts": list(texts),
+        }
+        return StageFill(
+            node=node.node.varied(variation),
+            fill=fill,
+            text=text,
+            adds=of_json(text),
+            branches=(*program.columns, *texts),
+            values=nodes,
+        )
+
+    def _anonymous(self, program: Program, nodes: Sequence[str]) -> Program:
+        """Return the program with numbers in place of the names of the stages whose values it takes."""
+        if not nodes:
+            return program
+        renamed = (
+            replace(item, detail=f"values.{nodes.index(self.values[item.detail].node)}.{self.values[item.detail].name}")
+            if item.operation == "scalar" and item.detail in self.values
+            else item
+            for item in program.instructions
+        )
+        return replace(program, instructions=tuple(renamed))
+
+
+class _Walk:
+    """One walk over the stages, from the root down: as they are written, or in one variation."""
+
+    def __init__(
+        self,
+        outline: Outline,
+        kind: Kind,
+        lowering: Lowering,
+        variation: Variation | None,
+        numbers: _Numbers,
+        written: _Walk | None = None,
+    ):
+        """Begin at the root of ``kind``.
+
+        :param written: for a variation, the walk over the same stages as they are written.
+        """
+        self._outline = outline
+        self._kind = kind
+        self._lowering = lowering
+        self._variation = variation
+        self._numbers = numbers
+        self._written = written
+        self._streams: dict[str, Stream] = {kind.root.id: Stream()}
+        self._noted: dict[str, frozenset[str]] = {}
+        self._used: tuple[str, ...] = ()
+        self._forks = Forks(outline, kind.dataset)
+
+    def fills(self) -> list[StageFill]:
+        """Return what each node adds up: stages first, then what hangs on them, which may want all that they read.
+
+        In a variation, nodes that it can't change are left out: what they add up is what they do as they are written.
+        """
+        name = None if self._variation is None else self._variation.name
+        stages = self._outline.stages(self._kind.root)
+        fills = [self._numbers.filled(node, fill, name) for stage in stages for node, fill in self._stage(stage)]
+        self._used = self._written._used if self._written else tuple(_branches(fills))
+        lowering = replace(self._lowering, used=lambda: self._used)
+        for stream in self._streams:
+            fills += (self._numbers.filled(node, fill, name) for node, fill in self._hanging(stream, lowering))
+        return fills
+
+    def check(self, report: Callable[[Fault], None]) -> None:
+        """Report what the variation refers to and what is known at no stage."""
+        assert self._variation is not None
+        variation, scopes = self._variation, [self._lowering.scope(stream) for stream in self._streams.values()]
+        if any(stream.uncertain for stream in self._streams.values()):
+            return
+        places: list[tuple[str, tuple[str | int, ...], str]] = [
+            (name, ("requires", number), "requires") for number, name in enumerate(variation.requires)
+        ]
+        places += [(name, ("replace", name), "replaces") for name in variation.replace]
+        places += [(new, ("replace", name), f"replaces {name!r} by") for name, new in variation.replace.items()]
+        for name, place, does in places:
+            if not name.startswith("stage.") and not any(scope.knows(name) for scope in scopes):
+                where = self._outline.workflow.document.where((*variation.path, *place))
+                known = (known for scope in scopes for known in scope)
+                hint = nearest(name, known) or "where only some datasets have it, say so with applies_to"
+                report(Fault(f"variation {variation.name!r} {does} {name!r}, and nothing has that name", where, hint))
+
+    def _stage(self, stage: Stage) -> Iterator[tuple[EventNode, Fill]]:
+        """Lower one stage; yield what it adds up."""
+        inputs = inputs_of(stage, self._streams)
+        if not inputs:
+            return
+        node = self._outline.itself(stage)
+        if node is None or not applies(stage, self._kind.dataset):
+            passed = next(iter(inputs.values()))  # its consumers take what it would have taken
+            self._streams[stage.id] = passed if node is not None else replace(passed, uncertain=True)
+            self._forks.passed(stage)
+            return
+        if self._unchanged(node, [edge.node for edge in stage.streams_from]) and not self._outline.values[stage.id]:
+            assert self._written is not None
+            self._streams[stage.id] = self._written._streams[stage.id]
+            return
+        lowering = self._seeing(stage)
+        inputs = self._forks.entered(stage, inputs, lowering)
+        self._streams[stage.id], fill = self._lower(node, lowering, inputs)
         if fill is not None:
-            yield StageFill(stage=stage.id, fill=fill, text=_text(lowering.builder, fill, scalars))
+            yield node, fill
 
-
-def _text(builder: Builder, fill: Fill, scalars: Mapping[str, bool | int | float]) -> JSON:
-    program = builder.program(fill.values)
-    numbers: JSON = {name: scalars[name] for name, _ in program.scalars}
-    return {
-        "program": program.canonical(),
-        "numbers": numbers,
-        "accumulation": fill.accumulation.canonical(),
-        "texts": list(fill.accumulation.texts),
-    }
-
-
-class _Branches:
-    """The branches and aliases of a file as inputs of one program.
-
-    :ivar asked: what was found under each name that was looked up: what another file must offer to be of one kind.
-    """
-
-    def __init__(self, workflow: Workflow, source: Source, types: Mapping[str, ColumnType]):
-        self.asked: dict[str, Offered] = {}
-        self.builder = Builder(types)
-        self._types = types
-        self._aliases = {field.alias: field.branch for field in workflow.fields if field.stream == source.id}
-        self.names: Mapping[str, object] = _Names(self)
-
-    def knows(self, name: str) -> bool:
-        """Say whether there is a branch or an alias called ``name``."""
-        if name in self._aliases:
-            return True
-        if name not in self._types:
-            self.asked[name] = "absent"
+    def _unchanged(self, node: EventNode, streams: Sequence[str]) -> bool:
+        """Say whether a variation can't change a node that reads ``streams``; where inline ones are, none is sure."""
+        if self._written is None or self._outline.inline_variations or node.node.id not in self._written._noted:
             return False
-        return True
+        same = all(self._streams[stream] == self._written._streams[stream] for stream in streams)
+        return same and not self._lowering.shift.changes(self._written._noted[node.node.id])
 
-    def __iter__(self) -> Iterator[str]:
-        yield from dict.fromkeys([*self._aliases, *self._types])
+    def _lower(self, node: EventNode, lowering: Lowering, inputs: Mapping[str, Stream]) -> tuple[Stream, Fill | None]:
+        """Lower a node; while stages are lowered as they are written, note what a variation could change of it."""
+        noted = lowering.shift.noted
+        if noted is not None:
+            noted.clear()
+        lowered = node.operation.lower(lowering, inputs, node.called, node.path)
+        if noted is not None:
+            self._noted[node.node.id] = frozenset(noted)
+        return lowered
 
-    def column(self, name: str) -> Named:
-        """Return the input that a branch or an alias stands for."""
-        branch = self._aliases.get(name, name)
-        if self._offered(branch) == "absent":
-            raise Uncertain(name)  # an alias whose branch is missing, which declared() reports
-        return self.builder.column(branch)
+    def _hanging(self, stream: str, lowering: Lowering) -> Iterator[tuple[EventNode, Fill]]:
+        """Yield what is written and observed of a stream."""
+        for node in self._outline.hanging.get(stream, ()):
+            if not node.applies(self._kind.dataset) or (self._variation is not None and not node.varies):
+                continue
+            if self._unchanged(node, [stream]):
+                continue
+            _, fill = self._lower(node, lowering, {"stream": self._streams[stream]})
+            if fill is not None:
+                yield node, fill
 
-    def text_column(self, name: str) -> str | None:
-        """Return the branch behind ``name`` if it holds texts."""
-        branch = self._aliases.get(name, name)
-        found = self._offered(branch)
-        return branch if isinstance(found, ColumnType) and found.dtype == "text" else None
-
-    def _offered(self, branch: str) -> Offered:
-        self.asked[branch] = offered(self._types, branch)
-        return self.asked[branch]
-
-
-class _Names(Mapping[str, object]):
-    """The names of branches and aliases."""
-
-    def __init__(self, branches: _Branches):
-        self._branches = branches
-
-    def __getitem__(self, name: str) -> object:
-        if not self._branches.knows(name):
-            raise KeyError(name)
-        return name
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._branches)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self._branches)
-
-
-def _constants(
-    workflow: Workflow, dataset: Dataset, builder: Builder, scalars: dict[str, bool | int | float]
-) -> Mapping[str, Named]:
-    """Return the names that do not depend on the event: globals, and what is known of the dataset.
-
-    Globals are the same for all datasets and become part of the program; a dataset's numbers are its arguments,
-    so that all datasets share the compiled kernels.
-    """
-
-    def named(value: JSON, path: str) -> Named | None:
-        if isinstance(value, Mapping):
-            members = {key: named(item, f"{path}.{key}") for key, item in value.items()}
-            return {key: member for key, member in members.items() if member is not None}
-        if isinstance(value, (bool, int, float)):
-            scalars[path] = value
-            return builder.scalar(path, _dtype(value))
-        return value if isinstance(value, str) else None
-
-    known: JSON = {
-        "name": dataset.name,
-        "eventtype": dataset.eventtype,
-        "group": dataset.group,
-        "nevents": dataset.nevents,
-        "meta": dataset.meta,
-    }
-    described = cast("Mapping[str, Named]", named(known, "dataset"))
-    context: dict[str, Named | None] = {
-        "dataset": described,
-        "dataset_name": dataset.name,
-        "dataset_eventtype": dataset.eventtype,
-        "dataset_group": dataset.group,
-        "dataset_is_data": dataset.eventtype == "data",
-        "dataset_nevents": described.get("nevents"),
-        "dataset_xs": cast("Mapping[str, Named]", described["meta"]).get("xs"),
-        "globals": cast("Named", workflow.constants),
-        **cast("Mapping[str, Named]", workflow.constants),
-    }
-    return {name: value for name, value in context.items() if value is not None}
-
-
-def _dtype(value: bool | float) -> DType:
-    return "bool" if isinstance(value, bool) else "int64" if isinstance(value, int) else "float64"
+    def _seeing(self, stage: Stage) -> Lowering:
+        """Return the lowering with the values that the formulas of ``stage`` can use."""
+        seen = self._outline.values[stage.id]
+        if not seen:
+            return self._lowering
+        varied = None if self._variation is None else self._variation.name
+        groups: dict[str, Named] = {}
+        for other in seen:
+            names = cast("Sequence[str]", getattr(self._outline.operations[other], "names", ()))
+            groups[other] = self._numbers.of_stage(other if varied is None else f"{other}@{varied}", names)
+        return replace(self._lowering, constants={**self._lowering.constants, **groups})

@@ -1,20 +1,25 @@
 """The plan: what has to be computed, as tasks with keys; a pure function of document and input files.
 
-Partitions follow the files. For each *kind* of partition (same source, same dataset, same types of branches) all stages
-are lowered into one program. What a stage adds up in a partition is a *part* with a key of its own; the parts of a
-stage, in plan order, make its product. A pass computes the parts of one partition that the store lacks, all together.
+Partitions follow the files. For each *kind* of partition (same stream, same dataset, same types of branches) all stages
+are lowered into one program, once as they are written and once for each variation. What a node adds up in a partition
+is a *part* with a key of its own; the parts of a node, in plan order, make its product (:class:`Merge`). Nodes that
+read products make files of them (:class:`Derived`). A pass computes the parts of one partition that the store lacks.
+
+A *node* is what leaves something behind: a stage (its id), something that a stage writes (``write.STAGE.0``), observes
+(``observe.STAGE.0``) or draws (``render.STAGE.0``); in a variation the same with ``@VARIATION`` behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fasthep_archive import digest
+from fasthep_archive.data.source import Read
+from fasthep_archive.data.view import VARIED
 from fasthep_archive.digest import JSON, Digest
 from fasthep_archive.execution.inputs import InputFile
 from fasthep_archive.kernels.program import Builder, Program
-from fasthep_archive.operations.protocol import Accumulation, Fill, Product
+from fasthep_archive.operations.protocol import Accumulation, Derivation, Fill, Product
 
 PROFILE = "exact-1"
 """The numeric profile (DESIGN.md section 6): what a result's bits are defined by."""
@@ -22,29 +27,81 @@ PROFILE = "exact-1"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Partition:
-    """A fixed entry range of one input file."""
+    """A fixed entry range of one input file.
 
-    source: str
+    :ivar stream: the source or join that it belongs to. :ivar dataset: the one that its events count for.
+    :ivar reads: what is read of the file, side by side.
+    :ivar position: of the file in its dataset. :ivar number: of the partition in its file.
+    """
+
+    stream: str
     dataset: str
     file: InputFile
-    tree: str
+    reads: tuple[Read, ...]
     start: int
     stop: int
+    position: int = 0
+    number: int = 0
 
     def __str__(self) -> str:
         return f"events {self.start} to {self.stop} of {self.file.name} ({self.dataset})"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StageFill:
-    """What one stage adds up in one kind of partition.
+class Node:
+    """What leaves something behind, as part of the plan.
 
-    :ivar text: canonical: the program with its inputs, the numbers known of the dataset that it uses, the accumulation.
+    :ivar id: of the node. :ivar stage: that it belongs to. :ivar variation: none: as the document is written.
     """
 
+    id: str
     stage: str
+    variation: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        """Return the directory of its files, below the outputs directory."""
+        return "" if self.variation is None else f"{VARIED}{self.variation}/"
+
+    @property
+    def written(self) -> str:
+        """Return the id of the same node of the document as it is written."""
+        return self.id if self.variation is None else self.id.removesuffix(f"@{self.variation}")
+
+    @property
+    def label(self) -> str:
+        """Return how messages name the node's stage."""
+        return self.stage if self.variation is None else f"{self.stage} in {self.variation}"
+
+    def varied(self, variation: str | None) -> Node:
+        """Return the same node in a variation."""
+        return self if variation is None else replace(self, id=f"{self.id}@{variation}", variation=variation)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageFill:
+    """What one node adds up in one kind of partition.
+
+    :ivar text: canonical: the program with its inputs, the numbers known of the dataset that it uses, the accumulation.
+        Values of other stages are numbered in it.
+    :ivar adds: digest of the text. :ivar branches: that are read for it.
+    :ivar values: the nodes whose values are used, in the order of these numbers.
+    """
+
+    node: Node
     fill: Fill
     text: JSON
+    adds: Digest
+    branches: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValueOf:
+    """A number that a node leaves behind: the node's id, and the name of the number."""
+
+    node: str
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,38 +109,50 @@ class Variant:
     """One kind of partition, with all its stages lowered.
 
     :ivar scalars: numbers known of the dataset, by the name of the program's scalar.
+    :ivar values: of other scalars, where their numbers come from.
     """
 
     builder: Builder
     fills: tuple[StageFill, ...]
     scalars: Mapping[str, bool | int | float]
+    values: Mapping[str, ValueOf] = field(default_factory=dict)
     _works: dict[tuple[str, ...], Work] = field(default_factory=dict)
+    _by_node: dict[str, StageFill] = field(default_factory=dict)
 
-    def work(self, stages: tuple[str, ...]) -> Work:
-        """Return what a pass has to do for ``stages``; made once per combination."""
-        if stages not in self._works:
-            chosen = [fill for fill in self.fills if fill.stage in stages]
+    @property
+    def by_node(self) -> Mapping[str, StageFill]:
+        """Return what each node adds up, by the node's id."""
+        if not self._by_node:
+            self._by_node.update((fill.node.id, fill) for fill in self.fills)
+        return self._by_node
+
+    def work(self, nodes: tuple[str, ...]) -> Work:
+        """Return what a pass has to do for ``nodes``; made once per combination."""
+        if nodes not in self._works:
+            wanted = frozenset(nodes)
+            chosen = [fill for fill in self.fills if fill.node.id in wanted]
             values = list(dict.fromkeys(value for fill in chosen for value in fill.fill.values))
-            self._works[stages] = Work(
+            places = {value: place for place, value in enumerate(values)}
+            self._works[nodes] = Work(
                 program=self.builder.program(values),
                 scalars=self.scalars,
                 fills=tuple(
                     WorkFill(
-                        stage=fill.stage,
-                        outputs=tuple(values.index(value) for value in fill.fill.values),
+                        node=fill.node.id,
+                        outputs=tuple(places[value] for value in fill.fill.values),
                         accumulation=fill.fill.accumulation,
                     )
                     for fill in chosen
                 ),
             )
-        return self._works[stages]
+        return self._works[nodes]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkFill:
-    """A stage's accumulation, and which of the program's outputs it takes."""
+    """A node's accumulation, and which of the program's outputs it takes."""
 
-    stage: str
+    node: str
     outputs: tuple[int, ...]
     accumulation: Accumulation
 
@@ -97,7 +166,7 @@ class Work:
     fills: tuple[WorkFill, ...]
 
     def alone(self, fill: WorkFill) -> Work:
-        """Return the same work for one of its stages only."""
+        """Return the same work for one of its nodes only."""
         outputs = tuple(range(len(fill.outputs)))
         return replace(self, program=self.program.only(fill.outputs), fills=(replace(fill, outputs=outputs),))
 
@@ -110,59 +179,148 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pass:
-    """One partition and its parts: stage to key."""
+    """One partition and its parts: node to key.
+
+    :ivar varied: the variation whose files these are, where it replaces those of the dataset.
+    """
 
     partition: Partition
     variant: Variant
     parts: Mapping[str, Digest]
+    varied: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the name of its task."""
+        varied = "" if self.varied is None else f" in {self.varied}"
+        return f"pass over {self.partition} as {self.partition.stream}{varied}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartOf:
+    """A part of a product: the dataset that it counts for, its key, and where it comes from, as in a partition."""
+
+    dataset: str
+    key: Digest
+    position: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Merge:
-    """One product: the parts of a stage in plan order, as (dataset, key)."""
+    """One product: the parts of a node in plan order.
 
-    stage: str
+    :ivar values: the nodes whose values the parts depend on.
+    :ivar kept: whether its files are outputs; others are only taken by derivations.
+    """
+
+    node: Node
     op: str
     product: Product
-    parts: tuple[tuple[str, Digest], ...]
+    parts: tuple[PartOf, ...]
     key: Digest
+    values: tuple[str, ...] = ()
+    kept: bool = True
+
+    @property
+    def stage(self) -> str:
+        """Return the id of its stage."""
+        return self.node.stage
+
+    @property
+    def name(self) -> str:
+        """Return the name of its task."""
+        return f"merge of {self.node.id}"
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Return the nodes that it depends on."""
+        return self.values
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of its files below the outputs directory."""
+        return tuple(f"{self.node.prefix}{name}" for name in self.product.outputs) if self.kept else ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Derived:
+    """Files made of products: the node of each input, by the name of the input."""
+
+    node: Node
+    op: str
+    derivation: Derivation
+    inputs: Mapping[str, str]
+    key: Digest
+    kept: bool = True
+
+    @property
+    def stage(self) -> str:
+        """Return the id of its stage."""
+        return self.node.stage
+
+    @property
+    def name(self) -> str:
+        """Return the name of its task."""
+        return f"derivation of {self.node.id}"
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Return the nodes that it depends on."""
+        return tuple(self.inputs.values())
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of its files below the outputs directory."""
+        return tuple(f"{self.node.prefix}{name}" for name in self.derivation.outputs) if self.kept else ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """All passes and merges of a workflow, in plan order, and what is worth a warning."""
+    """All passes, and all nodes in plan order: each after those that it depends on.
+
+    :ivar warnings: what is worth one.
+    :ivar unaffected: by variation, the nodes that it leaves as they are; their products are not written again.
+    :ivar workflows: names of the workflows that are carried out; none where the document is one.
+    """
 
     passes: tuple[Pass, ...]
-    merges: tuple[Merge, ...]
+    nodes: tuple[Merge | Derived, ...]
     inputs: tuple[InputFile, ...]
     warnings: tuple[str, ...]
+    unaffected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    workflows: tuple[str, ...] = ()
+    _by_id: dict[str, Merge | Derived] = field(default_factory=dict, compare=False, repr=False)
 
-    def only(self, stages: Sequence[str]) -> Plan:
-        """Return the part of the plan that makes the products of ``stages``."""
-        merges = tuple(merge for merge in self.merges if merge.stage in stages)
-        return Plan(passes=self.passes, merges=merges, inputs=self.inputs, warnings=self.warnings)
+    def node(self, node: str) -> Merge | Derived:
+        """Return the node ``node``; for one that its variation leaves as it is, that of the document."""
+        if not self._by_id:
+            self._by_id.update((item.node.id, item) for item in self.nodes)
+        return self._by_id.get(node) or self._by_id[node.rpartition("@")[0]]
 
+    @property
+    def merges(self) -> tuple[Merge, ...]:
+        """Return the products that passes fill."""
+        return tuple(node for node in self.nodes if isinstance(node, Merge))
 
-def part_key(fill: StageFill, partition: Partition, version: str) -> Digest:
-    """Return the key of a part: the digest of everything that its numbers depend on, and nothing else.
+    @property
+    def derived(self) -> tuple[Derived, ...]:
+        """Return the files that are made of products."""
+        return tuple(node for node in self.nodes if isinstance(node, Derived))
 
-    Formulas enter as the canonical program with definitions substituted, so names of intermediate variables,
-    the YAML's layout and the file's place do not matter; the tool's version does.
-    """
-    return digest.of_json(
-        {
-            "what": "part",
-            "version": version,
-            "profile": PROFILE,
-            "adds": fill.text,
-            "input": partition.file.sha256,
-            "tree": partition.tree,
-            "range": [partition.start, partition.stop],
-        }
-    )
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of all files that the plan leaves behind, below the outputs directory."""
+        return tuple(name for node in self.nodes for name in node.outputs)
 
-
-def merge_key(product: Product, parts: Sequence[tuple[str, Digest]], version: str) -> Digest:
-    """Return the key of a product."""
-    described: JSON = [[dataset, key] for dataset, key in parts]
-    return digest.of_json({"what": "product", "version": version, "product": product.canonical(), "parts": described})
+    def only(self, stages: Iterable[str]) -> Plan:
+        """Return the part of the plan that makes the products of ``stages``: others that these need are not kept."""
+        wanted = frozenset(stages)
+        needed: set[str] = set()
+        for node in reversed(self.nodes):  # each comes after those that it takes
+            if node.node.id in needed or (node.kept and node.stage in wanted):
+                needed |= {node.node.id, *node.takes}
+        nodes = tuple(
+            node if node.stage in wanted else replace(node, kept=False) for node in self.nodes if node.node.id in needed
+        )
+        return replace(self, nodes=nodes, _by_id={})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,11 +15,13 @@ from fasthep_archive.data.products import kind_of
 from fasthep_archive.digest import JSON, Digest
 from fasthep_archive.environment.reading import Reader
 from fasthep_archive.environment.snapshot import Snapshot
-from fasthep_archive.execution.plan import PROFILE, Plan
+from fasthep_archive.execution.plan import PROFILE, Node, Plan
 from fasthep_archive.execution.run import Results, TaskDone
 from fasthep_archive.execution.worker import Done
 from fasthep_archive.files import write_atomically
 from fasthep_archive.kernels import selftest
+from fasthep_archive.operations.protocol import Output
+from fasthep_archive.workflow.departures import Departure, departures
 from fasthep_archive.workflow.model import Workflow
 
 FORMAT = 1
@@ -32,7 +34,10 @@ REPORT = "record/replay.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedOutput:
-    """A file that a run left behind, with both digests; ``kind`` as in :mod:`fasthep_archive.data.products`."""
+    """A file that a run left behind, with both digests; ``kind`` as in :mod:`fasthep_archive.data.products`.
+
+    :ivar variation: of which it is; none for what the document computes as it is written.
+    """
 
     name: str
     stage: str
@@ -40,6 +45,7 @@ class RecordedOutput:
     size: int
     sha256: Digest
     content: Digest
+    variation: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +67,8 @@ class Record:
     :ivar version: of this tool. :ivar code: version and digest of the code that decides results; keys have it too.
     :ivar selftest: digest of what the self-test tests; none in bundles from before there was one.
     :ivar kept: outputs of an earlier run that lie beside these, because only some were asked for.
+    :ivar workflows: names of the document's workflows that were carried out; none where it is one.
+    :ivar unaffected: by variation, the stages that it leaves as they are: their products are not there again.
     """
 
     workflow: Workflow
@@ -79,6 +87,8 @@ class Record:
     workers: int
     selftest: Digest | None = None
     kept: tuple[str, ...] = ()
+    workflows: tuple[str, ...] = ()
+    unaffected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> JSON:
         """Return the record as JSON; what was measured is left out where the context says so."""
@@ -99,10 +109,15 @@ class Record:
             "warnings": list(self.warnings),
             "failures": list(self.failures),
             "kept": list(self.kept),
+            "departures": [_departure(item) for item in departures(self.workflow)],
             "environment": self.environment.to_json(),
         }
         if self.selftest is not None:
             described["selftest"] = self.selftest
+        if self.workflows:
+            described["workflows"] = list(self.workflows)
+        if self.unaffected:
+            described["unaffected"] = {name: list(stages) for name, stages in self.unaffected.items()}
         if self.measured:
             described["measured"] = {"seconds": self.seconds, "workers": self.workers, "peak_memory": self.peak_memory}
         return described
@@ -112,6 +127,11 @@ class Record:
         """Return the names of the outputs of each stage that left any."""
         stages = dict.fromkeys(item.stage for item in self.outputs)
         return {stage: tuple(item.name for item in self.outputs if item.stage == stage) for stage in stages}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return why tasks were not computed on the device that was asked for, each reason once."""
+        return tuple(dict.fromkeys(note for task in self.tasks if task.done for note in task.done.notes))
 
     @property
     def peak_memory(self) -> int | None:
@@ -148,7 +168,15 @@ def make_record(
         measured=context.measured,
         workers=context.workers,
         selftest=selftest.tested(),
+        workflows=plan.workflows,
+        unaffected={name: _stages(nodes, plan) for name, nodes in plan.unaffected.items()},
     )
+
+
+def _stages(nodes: Iterable[str], plan: Plan) -> tuple[str, ...]:
+    """Return the stages of some nodes of which the plan keeps the files."""
+    kept = {node.node.id: node.stage for node in plan.nodes if node.kept}
+    return tuple(dict.fromkeys(kept[node] for node in nodes if node in kept))
 
 
 def read_record(value: JSON, workflow: Workflow) -> Record:
@@ -177,7 +205,13 @@ def read_record(value: JSON, workflow: Workflow) -> Record:
         workers=figures.integer("workers") if figures else 0,
         selftest=Digest(reader.text("selftest")) if "selftest" in reader.value else None,
         kept=reader.texts("kept"),
+        workflows=reader.texts("workflows") if "workflows" in reader.value else (),
+        unaffected=_read_unaffected(reader.reader("unaffected")) if "unaffected" in reader.value else {},
     )
+
+
+def _read_unaffected(reader: Reader) -> Mapping[str, tuple[str, ...]]:
+    return {name: reader.texts(name) for name in reader.value}
 
 
 def recorded_inputs(workflow: Workflow, plan: Plan) -> tuple[RecordedInput, ...]:
@@ -206,16 +240,20 @@ def recorded_inputs(workflow: Workflow, plan: Plan) -> tuple[RecordedInput, ...]
 def recorded_outputs(plan: Plan, results: Results) -> tuple[RecordedOutput, ...]:
     """Return all outputs in plan order, with both digests."""
     return tuple(
-        RecordedOutput(
-            name=output.name,
-            stage=merge.stage,
-            kind=kind_of(output.name),
-            size=len(output.content),
-            sha256=digest.of_bytes(output.content),
-            content=content.of_output(output.content, output.name),
-        )
-        for merge in plan.merges
-        for output in results.outputs.get(merge.stage, ())
+        _recorded_output(output, node.node) for node in plan.nodes for output in results.outputs.get(node.node.id, ())
+    )
+
+
+def _recorded_output(output: Output, node: Node) -> RecordedOutput:
+    called = output.name.removeprefix(node.prefix)  # a variation's files are of the same kinds
+    return RecordedOutput(
+        name=output.name,
+        stage=node.stage,
+        kind=kind_of(called),
+        size=len(output.content),
+        sha256=digest.of_bytes(output.content),
+        content=content.of_output(output.content, called),
+        variation=node.variation,
     )
 
 
@@ -255,6 +293,11 @@ def text(value: JSON) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def _departure(item: Departure) -> Mapping[str, JSON]:
+    """Return where FAST-HEP 2026.10 would have given something else; follows from the workflow, so it isn't read."""
+    return {"rule": item.rule, "stage": item.stage, "text": item.text}
+
+
 def _input(item: RecordedInput) -> Mapping[str, JSON]:
     return {
         "name": item.name,
@@ -274,6 +317,7 @@ def _output(item: RecordedOutput) -> Mapping[str, JSON]:
         "size": item.size,
         "sha256": item.sha256,
         "content": item.content,
+        **({} if item.variation is None else {"variation": item.variation}),
     }
 
 
@@ -287,6 +331,9 @@ def _task(task: TaskDone, *, measured: bool) -> Mapping[str, JSON]:
         described["seconds"] = round(task.done.seconds, 6)
         described["cpu_seconds"] = round(task.done.cpu_seconds, 6)
         described["peak_memory"] = task.done.peak_memory
+        described["device"] = task.done.device
+        if task.done.notes:
+            described["notes"] = list(task.done.notes)
     return described
 
 
@@ -309,6 +356,7 @@ def _read_output(reader: Reader) -> RecordedOutput:
         size=reader.integer("size"),
         sha256=Digest(reader.text("sha256")),
         content=Digest(reader.text("content")),
+        variation=reader.text("variation") if "variation" in reader.value else None,
     )
 
 
@@ -321,5 +369,7 @@ def _read_task(reader: Reader) -> TaskDone:
             seconds=reader.number("seconds") if measured else 0.0,
             cpu_seconds=reader.number("cpu_seconds") if measured else 0.0,
             peak_memory=reader.integer("peak_memory") if measured else 0,
+            device=reader.text("device") if "device" in reader.value else "cpu",
+            notes=reader.texts("notes") if "notes" in reader.value else (),
         )
     return TaskDone(name=reader.text("name"), stages=reader.texts("stages"), done=done)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fasthep_archive.context import Context
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import ArchiveError, TaskError
-from fasthep_archive.execution.plan import Merge, Pass, Plan
-from fasthep_archive.execution.scheduler import LOST_WORKERS, Failed, Task, execute, interruptible, process_pool
+from fasthep_archive.execution.devices import ON_CPU, Choice, Devices, pool
+from fasthep_archive.execution.plan import Derived, Merge, Plan
+from fasthep_archive.execution.scheduler import LOST_WORKERS, Failed, Task, execute, interruptible
 from fasthep_archive.execution.store import Store
-from fasthep_archive.execution.worker import Done, MergeTask, PassTask, decoded, warm
+from fasthep_archive.execution.todo import Job, Todo, to_do
+from fasthep_archive.execution.worker import (
+    DeriveTask,
+    Done,
+    MergeTask,
+    MissingPart,
+    Number,
+    PassTask,
+    decoded,
+    warm,
+)
 from fasthep_archive.operations.protocol import Output
 
 SHOWN = 10
@@ -30,7 +41,7 @@ class TaskDone:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageFailure:
-    """A stage that failed in a partition (none: in the merge), with the error."""
+    """A stage that failed in a partition (none: after the passes), with the error."""
 
     stage: str
     partition: str | None
@@ -47,7 +58,7 @@ class StageFailure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
-    """Products by stage in plan order, and what happened."""
+    """The files of each node in plan order, called as they are below the outputs directory, and what happened."""
 
     outputs: Mapping[str, tuple[Output, ...]]
     tasks: tuple[TaskDone, ...]
@@ -64,107 +75,109 @@ class Results:
             raise TaskError(text, hint=next(filter(None, hints), kept)) from self.failures[0].error
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Job:
-    """A pass that is needed, and the stages whose parts the store lacks."""
+def run_plan(plan: Plan, store: Store, context: Context, devices: Devices = ON_CPU) -> Results:
+    """Compute what the store lacks of ``plan``'s products, on ``devices``: the CPU, if nothing else is said.
 
-    name: str
-    step: Pass
-    stages: tuple[str, ...]
-
-    @property
-    def events(self) -> int:
-        return self.step.partition.stop - self.step.partition.start
-
-
-def run_plan(plan: Plan, kinds: Mapping[str, str], store: Store, context: Context) -> Results:
-    """Compute what the store lacks of ``plan``'s products.
-
-    :param kinds: kind of each source (``root_tree``), by source id.
+    :raises TaskError: if a GPU was asked for and there is none.
     """
-    lacking = [merge for merge in plan.merges if merge.key not in store]
-    absent = {key for key in {key for merge in lacking for _, key in merge.parts} if key not in store}
-    jobs = _jobs(plan, absent)
-    for job in {(id(job.step.variant), job.stages): job for job in jobs}.values():
-        partition = job.step.partition
-        warm(job.step.variant.work(job.stages), kinds[partition.source], partition, context.cache)
-    tasks = [*_pass_tasks(jobs, kinds, store, context), *_merge_tasks(jobs, lacking, store, context)]
+    todo = to_do(plan, store)
+    devices = devices.looked(context.cache) if todo.jobs else devices
+    places = _places(plan, todo, devices)
+    on_cpu = [job for job in todo.jobs if places[job.name].target is None]
+    for job in {(id(job.step.variant), job.nodes): job for job in on_cpu}.values():
+        warm(job.step.variant.work(job.nodes), job.step.partition, context.cache)
     finished: dict[str, Done] = {}
-    failed = _execute(tasks, jobs, context, finished)
-    outputs = {merge.stage: decoded(state) for merge in plan.merges if (state := store.get(merge.key)) is not None}
+    ordinals = devices.ordinals if len(on_cpu) < len(todo.jobs) else ()
+    failed = _execute(list(_tasks(plan, todo, store, context, places)), todo.jobs, context, ordinals, finished)
     return Results(
-        outputs=outputs,
-        tasks=tuple(_record(plan, finished)),
-        failures=tuple(_failures(plan, finished, failed)),
+        outputs=dict(_outputs(plan, store)),
+        tasks=tuple(_record(plan, todo, finished)),
+        failures=tuple(_failures(plan, todo, finished, failed)),
     )
 
 
-def _jobs(plan: Plan, absent: set[Digest]) -> list[_Job]:
-    """Return the passes that compute an absent part. Equal parts (same file listed twice) are computed once."""
-    jobs = []
-    for step in plan.passes:
-        stages = tuple(stage for stage, key in step.parts.items() if key in absent)
-        absent.difference_update(step.parts[stage] for stage in stages)
-        if stages:
-            jobs.append(_Job(name=_pass_name(step), step=step, stages=stages))
-    return jobs
+def _places(plan: Plan, todo: Todo, devices: Devices) -> Mapping[str, Choice]:
+    """Return where each pass is computed, by its name."""
+    stages = {node.node.id: node.stage for node in plan.nodes}
+    return {job.name: devices.choose(stages.get(node, node) for node in job.nodes) for job in todo.jobs}
 
 
-def _pass_name(step: Pass) -> str:
-    return f"pass over {step.partition} as {step.partition.source}"
-
-
-def _merge_name(merge: Merge) -> str:
-    return f"merge of {merge.stage}"
-
-
-def _pass_tasks(jobs: Sequence[_Job], kinds: Mapping[str, str], store: Store, context: Context) -> Iterator[Task]:
-    for job in jobs:
+def _tasks(plan: Plan, todo: Todo, store: Store, context: Context, places: Mapping[str, Choice]) -> Iterator[Task]:
+    for job in todo.jobs:
+        variant = job.step.variant
+        work = variant.work(job.nodes)
+        taken = {name: variant.values[name] for name, _ in work.program.scalars if name in variant.values}
         call = PassTask(
             partition=job.step.partition,
-            kind=kinds[job.step.partition.source],
-            work=job.step.variant.work(job.stages),
-            keys={stage: job.step.parts[stage] for stage in job.stages},
+            work=work,
+            keys={node: job.step.parts[node] for node in job.nodes},
             store=store,
             cache=context.cache,
+            values={name: Number(key=plan.node(value.node).key, name=value.name) for name, value in taken.items()},
+            target=places[job.name].target,
+            note=places[job.name].note,
         )
-        yield Task(name=job.name, call=call)
-
-
-def _merge_tasks(jobs: Sequence[_Job], merges: Sequence[Merge], store: Store, context: Context) -> Iterator[Task]:
-    makers = {job.step.parts[stage]: job.name for job in jobs for stage in job.stages}
-    for merge in merges:
-        needs = tuple(dict.fromkeys(makers[key] for _, key in merge.parts if key in makers))
-        yield Task(name=_merge_name(merge), call=MergeTask(merge=merge, store=store, cache=context.cache), needs=needs)
+        yield Task(name=job.name, call=call, needs=job.needs)
+    for merge in todo.merges:
+        yield Task(
+            name=merge.name, call=MergeTask(merge=merge, store=store, cache=context.cache), needs=todo.needs[merge.name]
+        )
+    for derived in todo.derived:
+        keys = {name: plan.node(node).key for name, node in derived.inputs.items()}
+        derive = DeriveTask(derived=derived, inputs=keys, store=store, cache=context.cache)
+        yield Task(name=derived.name, call=derive, needs=todo.needs[derived.name])
 
 
 def _execute(
-    tasks: Sequence[Task], jobs: Sequence[_Job], context: Context, finished: dict[str, Done]
+    tasks: Sequence[Task],
+    jobs: Sequence[Job],
+    context: Context,
+    ordinals: tuple[int, ...],
+    finished: dict[str, Done],
 ) -> Mapping[str, Failed]:
-    """Run the tasks on as many workers as there is work for, and show how many events are done."""
-    workers = max(1, min(context.workers, len(jobs)))
+    """Run the tasks on as many workers as there is work for, and one for each GPU; show how many events are done."""
+    workers = max(1, min(context.workers, sum(not isinstance(task.call, MergeTask) for task in tasks)))
     events = {job.name: job.events for job in jobs}
+    told: set[str] = set()
 
     def heard(name: str, done: Done) -> None:
         finished[name] = done
         context.progress.advance(events.get(name, 0))
+        for note in done.notes:
+            if note not in told:
+                context.progress.message(note)
+            told.add(note)
 
     if jobs:
         context.progress.start("run", sum(events.values()), "events")
     with interruptible():
-        failed = execute(tasks, lambda: process_pool(workers), in_flight=2 * workers, finished=heard)
+        in_flight = 2 * (workers + len(ordinals))
+        failed = execute(tasks, lambda: pool(workers, ordinals), in_flight=in_flight, finished=heard)
     context.progress.close()
     return failed
 
 
-def _record(plan: Plan, finished: Mapping[str, Done]) -> Iterator[TaskDone]:
+def _outputs(plan: Plan, store: Store) -> Iterator[tuple[str, tuple[Output, ...]]]:
+    """Yield the files of each node that are kept and that were made."""
+    for node in plan.nodes:
+        state = store.get(node.key) if node.kept else None
+        if state is not None:
+            prefix = node.node.prefix
+            yield node.node.id, tuple(replace(item, name=f"{prefix}{item.name}") for item in decoded(state))
+
+
+def _record(plan: Plan, todo: Todo, finished: Mapping[str, Done]) -> Iterator[TaskDone]:
     """Yield all tasks in plan order, also those that the store had done before."""
+    stages = {node.node.id: node.stage for node in plan.nodes}
+    wanted = {part.key for merge in plan.merges for part in merge.parts}
     for step in plan.passes:
-        name = _pass_name(step)
-        yield TaskDone(name=name, stages=tuple(step.parts), done=finished.get(name))
-    for merge in plan.merges:
-        name = _merge_name(merge)
-        yield TaskDone(name=name, stages=(merge.stage,), done=finished.get(name))
+        needed = tuple(node for node, key in step.parts.items() if key in wanted)
+        jobs = [(job.name, job.nodes) for job in todo.of_pass(step)] or [(step.name, needed)]
+        for name, nodes in jobs if needed else ():
+            named = dict.fromkeys(stages.get(node, node) for node in nodes)
+            yield TaskDone(name=name, stages=tuple(named), done=finished.get(name))
+    for node in plan.nodes:
+        yield TaskDone(name=node.name, stages=(node.stage,), done=finished.get(node.name))
 
 
 def _lost(error: BaseException | None) -> BaseException | None:
@@ -177,20 +190,37 @@ def _lost(error: BaseException | None) -> BaseException | None:
     )
 
 
-def _failures(plan: Plan, finished: Mapping[str, Done], failed: Mapping[str, Failed]) -> Iterator[StageFailure]:
-    """Yield what failed: stages in passes first, then lost passes, then merges that failed by themselves."""
-    reported: set[str] = set()
-    for step in plan.passes:
-        name, place = _pass_name(step), str(step.partition)
-        errors: Mapping[str, BaseException | None] = finished[name].failures if name in finished else {}
-        if name in failed:
-            stages = ", ".join(step.parts)
-            reported.update(step.parts)
-            yield StageFailure(stage=stages, partition=place, error=_lost(failed[name].error))
-        for stage, error in errors.items():
-            reported.add(stage)
-            yield StageFailure(stage=stage, partition=place, error=error)
-    for merge in plan.merges:
-        failure = failed.get(_merge_name(merge))
-        if failure is not None and merge.stage not in reported:
-            yield StageFailure(stage=merge.stage, partition=None, error=failure.error)
+def _failures(
+    plan: Plan, todo: Todo, finished: Mapping[str, Done], failed: Mapping[str, Failed]
+) -> Iterator[StageFailure]:
+    """Yield what failed: stages in passes first, then lost passes, then what failed by itself after the passes.
+
+    What could not start because something before it failed is not told again.
+    """
+    labels = {node.node.id: node.node.label for node in plan.nodes}
+    reported: set[Digest] = set()
+    for job in todo.jobs:
+        place = str(job.step.partition)
+        errors: Mapping[str, BaseException | None] = finished[job.name].failures if job.name in finished else {}
+        if job.name in failed:
+            reported.update(job.step.parts[node] for node in job.nodes)
+            named = ", ".join(dict.fromkeys(labels.get(node, node) for node in job.nodes))
+            error = failed[job.name].error
+            yield from () if error is None else [StageFailure(stage=named, partition=place, error=_lost(error))]
+        for node, error in errors.items():
+            reported.add(job.step.parts[node])
+            yield StageFailure(stage=labels.get(node, node), partition=place, error=error)
+    for merge in todo.merges:
+        if not any(part.key in reported for part in merge.parts):
+            yield from _after(merge, failed)
+    for derived in todo.derived:
+        yield from _after(derived, failed)
+
+
+def _after(node: Merge | Derived, failed: Mapping[str, Failed]) -> Iterator[StageFailure]:
+    """Yield the failure of a task after the passes, unless only something before it failed."""
+    error = failed[node.name].error if node.name in failed else None
+    if error is not None:
+        gone = TaskError("a result that it takes has gone from the store", hint="run again, and prune the cache later")
+        error = gone if isinstance(error, MissingPart) else _lost(error)
+        yield StageFailure(stage=node.node.label, partition=None, error=error)

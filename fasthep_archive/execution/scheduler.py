@@ -154,10 +154,11 @@ def process_pool(workers: int) -> Executor:
     """Return a pool of ``workers`` processes that leave Ctrl-C to their parent and die with it."""
     if workers == 1:
         return InProcess()
-    return ProcessPoolExecutor(max_workers=workers, initializer=_prepare_worker, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(max_workers=workers, initializer=prepare_worker, initargs=(os.getpid(),))
 
 
-def _prepare_worker(parent: int) -> None:
+def prepare_worker(parent: int) -> None:
+    """Make this process a worker of ``parent``: it leaves Ctrl-C to its parent and dies with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # inherited from the parent it would raise: in a task, the pool would take that for the task's error, and a worker
     # that the pool ends because another one was lost would live on, with the pool waiting for its end

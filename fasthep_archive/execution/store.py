@@ -15,7 +15,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -30,15 +32,27 @@ from fasthep_archive.operations.protocol import State
 _MAGIC = b"fasthep-archive state 1\n"
 
 
+_KEY = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A result that is kept: its size in bytes, and when it was written, in seconds since 1970."""
+
+    key: Digest
+    size: int
+    mtime: float
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """Results by key below the directory ``root``; usable from any number of processes at once."""
 
     root: Path
 
-    def __contains__(self, key: Digest) -> bool:
+    def __contains__(self, key: object) -> bool:
         """Say whether a whole, undamaged result is there."""
-        return self.get(key) is not None
+        return isinstance(key, str) and self.get(Digest(key)) is not None
 
     def get(self, key: Digest) -> State | None:
         """Return the result of ``key``, or none when it is absent or damaged."""
@@ -51,6 +65,14 @@ class Store:
     def put(self, key: Digest, state: State) -> None:
         """Keep ``state`` under ``key``. Two writers of one key write the same, so the last one wins."""
         write_atomically(self._path(key), _encoded(state))
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what is kept, by key; what other processes remove meanwhile is left out."""
+        for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*")):
+            if _KEY.fullmatch(path.parent.name + path.name):
+                with suppress(FileNotFoundError):
+                    state = path.stat()
+                    yield Entry(key=Digest(path.parent.name + path.name), size=state.st_size, mtime=state.st_mtime)
 
     def _path(self, key: Digest) -> Path:
         return self.root / key[:2] / key[2:]

@@ -1,4 +1,4 @@
-"""What a worker does: passes and merges. Results go to the store; only small facts travel back."""
+"""What a worker does: passes, merges, derivations. Results go to the store; only small facts travel back."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from fasthep_archive.data.source import EventSource, open_source
+from fasthep_archive.data.source import EventSource, Read, open_events
+from fasthep_archive.data.values import Values
 from fasthep_archive.digest import Digest
-from fasthep_archive.errors import ArchiveError
-from fasthep_archive.execution.plan import Merge, Partition, Work
+from fasthep_archive.errors import ArchiveError, DataError, TaskError
+from fasthep_archive.execution.plan import Derived, Merge, Partition, PartOf, Work
 from fasthep_archive.execution.store import Store
+from fasthep_archive.execution.target import Target
 from fasthep_archive.formula.columns import sliced
 from fasthep_archive.kernels.compile import Kernel, compile_program
+from fasthep_archive.kernels.cuda.device import Unprintable
 from fasthep_archive.kernels.program import Program
 from fasthep_archive.kernels.selftest import refuse
 from fasthep_archive.operations.protocol import Output, Part, State
+
+CPU = "cpu"
+"""How the processor is called among devices."""
 
 BLOCK = 16_384
 """Events per block: a few columns of intermediate values fit the second-level cache."""
@@ -32,59 +38,100 @@ class Done:
     """What a finished task reports.
 
     :ivar seconds: wall time. :ivar cpu_seconds: of this process. :ivar peak_memory: largest so far, in bytes.
-    :ivar failures: the error of each stage that could not be computed; the other stages of the pass are stored.
+    :ivar failures: the error of each node that could not be computed; the others of the pass are stored.
+    :ivar device: what has computed it. :ivar notes: why that was not the GPU that was asked for.
     """
 
     seconds: float
     cpu_seconds: float
     peak_memory: int
     failures: Mapping[str, BaseException] = field(default_factory=dict)
+    device: str = CPU
+    notes: tuple[str, ...] = ()
 
 
 class MissingPart(Exception):
-    """A merge lacks a part because the pass that makes it failed."""
+    """A task lacks a result because the one that makes it failed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Number:
+    """A number that a stage has left in the store: the key of its files, and its name in the first of these."""
+
+    key: Digest
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassTask:
-    """Compute the parts of ``keys`` (stage to key) from one partition."""
+    """Compute the parts of ``keys`` (node to key) from one partition.
+
+    :ivar values: numbers that the program takes and that other stages have left, by the name of its scalar.
+    :ivar target: the GPU; none for the CPU. :ivar note: why it is not a GPU that was asked for.
+    """
 
     partition: Partition
-    kind: str
     work: Work
     keys: Mapping[str, Digest]
     store: Store
     cache: Path
+    values: Mapping[str, Number] = field(default_factory=dict)
+    target: Target | None = None
+    note: str = ""
 
     def __call__(self) -> Done:
-        """Run the pass and store each stage's state. When it fails, run it stage by stage to find which stage does.
+        """Run the pass and store each node's state. When it fails, run it node by node to find which one does.
 
-        :raises TaskError: if this process does not compute as the profile says, and no stage is to blame.
+        :raises TaskError: if this process does not compute as the profile says, and no node is to blame.
         """
         clock = _Clock()
         refuse(self.cache)
+        work = replace(self.work, scalars={**self.work.scalars, **self._numbers()}) if self.values else self.work
+        places: list[tuple[str, str]] = []
+        failures: Mapping[str, BaseException] = {}
         try:
-            self._compute(self.work)
-        except Exception as error:  # noqa: BLE001 - any failure is reported with the stage that it belongs to
-            stages = [fill.stage for fill in self.work.fills]
-            failures = {stages[0]: _portable(error)} if len(stages) == 1 else self._isolated()
-            return replace(clock.done(), failures=failures)
-        return clock.done()
+            self._compute(work, places)
+        except Exception as error:  # noqa: BLE001 - any failure is reported with the node that it belongs to
+            nodes = [fill.node for fill in work.fills]
+            failures = {nodes[0]: _portable(error)} if len(nodes) == 1 else self._isolated(work, places)
+        devices, notes = (tuple(dict.fromkeys(filter(None, told))) for told in zip(*places or [(CPU, "")], strict=True))
+        return replace(clock.done(), failures=failures, device=", ".join(devices), notes=notes)
 
-    def _isolated(self) -> Mapping[str, BaseException]:
+    def _isolated(self, work: Work, places: list[tuple[str, str]]) -> Mapping[str, BaseException]:
         failures = {}
-        for fill in self.work.fills:
+        for fill in work.fills:
             try:
-                self._compute(self.work.alone(fill))
+                self._compute(work.alone(fill), places)
             except Exception as error:  # noqa: BLE001 - see above
-                failures[fill.stage] = _portable(error)
+                failures[fill.node] = _portable(error)
         return failures
 
-    def _compute(self, work: Work) -> None:
-        computed = states(self.partition, self.kind, work, self.cache)
+    def _compute(self, work: Work, places: list[tuple[str, str]]) -> None:
+        """Compute and store; note the device, and why it isn't the GPU that was asked for."""
+        computed, *place = self._on_device(work)
         refuse(self.cache)  # what was loaded on the way, to read the file, can have changed how this process computes
-        for stage, state in computed.items():
-            self.store.put(self.keys[stage], state)
+        for node, state in computed.items():
+            self.store.put(self.keys[node], state)
+        places.append((place[0], place[1]))
+
+    def _on_device(self, work: Work) -> tuple[Mapping[str, State], str, str]:
+        """Return the states, the device that has computed them, and why it isn't the GPU that was asked for."""
+        if self.target is None:
+            return states(self.partition, work, self.cache), CPU, self.note
+        passes, partition = self.target.passes(self.cache), self.partition
+        source = _opened(partition.file.path, partition.reads, partition.file.sha256)
+        try:
+            found = passes.states(source, work, partition.start, partition.stop)
+        except Unprintable as error:
+            return states(partition, work, self.cache), CPU, f"computed by the CPU: {error.message}"
+        except DataError as error:
+            states(partition, work, self.cache)  # says it as it is said without a GPU, where the first fault is another
+            raise TaskError(f"{passes.device.description} finds a fault that the CPU does not: {error}") from error
+        return found, str(passes.device.description), self.note
+
+    def _numbers(self) -> Mapping[str, float]:
+        files = {key: found(self.store, key) for key in dict.fromkeys(number.key for number in self.values.values())}
+        return {scalar: number_of(files[number.key], number.name) for scalar, number in self.values.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,21 +146,55 @@ class MergeTask:
         """Merge in plan order and store the product's files."""
         clock = _Clock()
         refuse(self.cache)
-        outputs = self.merge.product.merge((self._part(*part) for part in self.merge.parts), self.cache)
+        outputs = self.merge.product.merge(map(self._part, self.merge.parts), self.cache)
         self.store.put(self.merge.key, encoded(outputs))
         return clock.done()
 
-    def _part(self, dataset: str, key: Digest) -> Part:
-        state = self.store.get(key)
+    def _part(self, part: PartOf) -> Part:
+        state = self.store.get(part.key)
         if state is None:
-            raise MissingPart(key)
-        return Part(dataset=dataset, state=state)
+            raise MissingPart(part.key)
+        return Part(dataset=part.dataset, state=state, file=part.position, number=part.number)
 
 
-def states(partition: Partition, kind: str, work: Work, cache: Path) -> Mapping[str, State]:
-    """Return what each stage adds up in ``partition``: read the branches once, compute block by block."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeriveTask:
+    """Make files of products: the key of each input, by its name."""
+
+    derived: Derived
+    inputs: Mapping[str, Digest]
+    store: Store
+    cache: Path
+
+    def __call__(self) -> Done:
+        """Make and store the files."""
+        clock = _Clock()
+        refuse(self.cache)
+        products = {name: found(self.store, key) for name, key in self.inputs.items()}
+        self.store.put(self.derived.key, encoded(self.derived.derivation.derive(products, self.cache)))
+        return clock.done()
+
+
+def found(store: Store, key: Digest) -> tuple[Output, ...]:
+    """Return the files that a task before has left.
+
+    :raises MissingPart: if it has not.
+    """
+    state = store.get(key)
+    if state is None:
+        raise MissingPart(key)
+    return decoded(state)
+
+
+def number_of(files: Sequence[Output], name: str) -> float:
+    """Return the number called ``name`` of a stage that leaves values."""
+    return Values.from_json(files[0].content)[name]
+
+
+def states(partition: Partition, work: Work, cache: Path) -> Mapping[str, State]:
+    """Return what each node adds up in ``partition``: read the branches once, compute block by block."""
     kernel = compiled(work.program, cache)
-    source = _opened(kind, partition.file.path, partition.tree, partition.file.sha256)
+    source = _opened(partition.file.path, partition.reads, partition.file.sha256)
     columns = source.read(work.branches, partition.start, partition.stop)
     accumulators = [fill.accumulation.start(cache) for fill in work.fills]
     events = partition.stop - partition.start
@@ -123,19 +204,22 @@ def states(partition: Partition, kind: str, work: Work, cache: Path) -> Mapping[
         outputs = kernel(block, work.scalars, stop - start, first_event=partition.start + start)
         for fill, accumulator in zip(work.fills, accumulators, strict=True):
             accumulator.add([outputs[number] for number in fill.outputs], block)
-    return {fill.stage: accumulator.state() for fill, accumulator in zip(work.fills, accumulators, strict=True)}
+    return {fill.node: accumulator.state() for fill, accumulator in zip(work.fills, accumulators, strict=True)}
 
 
-def warm(work: Work, kind: str, partition: Partition, cache: Path) -> None:
+def warm(work: Work, partition: Partition, cache: Path) -> None:
     """Compile everything that a pass needs, before workers are started, by running it over no events.
+
+    Numbers that stages have yet to leave are zero here: nothing is computed with them.
 
     :raises TaskError: if this process does not compute as the profile says.
     """
     refuse(cache)
     kernel = compiled(work.program, cache)
-    with open_source(kind, partition.file.path, partition.tree) as source:
+    with open_events(partition.file.path, partition.reads) as source:
         columns = source.read(work.branches, partition.start, partition.start)
-    outputs = kernel(columns, work.scalars, 0)
+    scalars = {name: 0.0 for name, _ in work.program.scalars}
+    outputs = kernel(columns, {**scalars, **work.scalars}, 0)
     for fill in work.fills:
         accumulator = fill.accumulation.start(cache)
         accumulator.add([outputs[number] for number in fill.outputs], columns)
@@ -143,12 +227,12 @@ def warm(work: Work, kind: str, partition: Partition, cache: Path) -> None:
 
 
 @lru_cache(maxsize=4)
-def _opened(kind: str, path: Path, tree: str, sha256: Digest) -> EventSource:  # noqa: ARG001 - part of the key
+def _opened(path: Path, reads: tuple[Read, ...], sha256: Digest) -> EventSource:  # noqa: ARG001 - part of the key
     """Return the events of a file, kept open: reading the metadata of a NanoAOD tree takes a quarter of a second.
 
     :param sha256: so that another file at the same place is not taken for this one.
     """
-    return open_source(kind, path, tree).__enter__()
+    return open_events(path, reads).__enter__()
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,201 @@
+"""Says for every task of a plan whether the store has its result and, if not, what changed since the last run."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Literal, TypeAlias, cast
+
+from fasthep_archive.digest import JSON, Digest, canonical
+from fasthep_archive.execution.ledger import Ledger, PassFacts, ledger_of
+from fasthep_archive.execution.plan import Derived, Merge, Pass, Plan
+from fasthep_archive.execution.todo import to_do
+from fasthep_archive.workflow.model import Workflow
+
+Status: TypeAlias = Literal["cached", "computed"]
+
+_SHOWN = 40
+"""Characters of a value that are shown."""
+_ABSENT = object()
+_NEVER = "never computed"
+_LOST = "its result is not in the store"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explained:
+    """A task of a plan: whether its result is there, and why not."""
+
+    task: str
+    status: Status
+    because: tuple[str, ...]
+
+
+def explain(
+    plan: Plan, workflow: Workflow, store: Container[Digest], before: Ledger | None, version: str
+) -> tuple[Explained, ...]:
+    """Return what a run of ``plan`` would compute, task by task in plan order, and why.
+
+    :param before: what the last run of the workflow was made of; none if there was none.
+    :param version: of this tool and its code, as in keys.
+    """
+    todo = to_do(plan, store)
+    reasons = _Reasons(before, ledger_of(plan, workflow, version), workflow)
+    wanted = {part.key for merge in plan.merges for part in merge.parts}
+    made = {*(node.node.id for node in todo.merges), *(node.node.id for node in todo.derived)}
+    told: list[Explained] = []
+    for step in plan.passes:
+        jobs = todo.of_pass(step)
+        told.extend(_told(job.name, reasons.of_pass(step, job.nodes)) for job in jobs)
+        if not jobs and any(key in wanted for key in step.parts.values()):
+            told.append(Explained(task=step.name, status="cached", because=()))
+    for node in plan.nodes:
+        if node.node.id in made:
+            told.append(_told(node.name, reasons.of_node(node, plan)))
+        else:
+            told.append(Explained(task=node.name, status="cached", because=()))
+    return tuple(told)
+
+
+def _told(task: str, because: Iterable[str]) -> Explained:
+    return Explained(task=task, status="computed", because=tuple(dict.fromkeys(because)) or (_LOST,))
+
+
+class _Reasons:
+    """What changed between the last run and this one."""
+
+    def __init__(self, before: Ledger | None, now: Ledger, workflow: Workflow) -> None:
+        self._before = before
+        self._now = now
+        self._workflow = workflow
+        self._changes = {} if before is None else _stage_changes(before.document, now.document)
+        self._around = [] if before is None else list(_around(before.document, now.document))
+
+    def of_pass(self, step: Pass, nodes: Sequence[str]) -> Iterator[str]:
+        """Yield why the parts of ``nodes`` are computed in a pass."""
+        if self._before is None:
+            yield _NEVER
+            return
+        now = self._now.passes[step.name]
+        then = self._before.passes.get(step.name)
+        if then is None:
+            yield self._new_pass(now)
+            return
+        if self._before.version != self._now.version:
+            yield f"fasthep-archive {self._before.version} -> {self._now.version}"
+        if then.sha256 != now.sha256:
+            yield f"input {now.file} changed"
+        if then.reads != now.reads:
+            yield f"what is read of {now.file}: {_short(then.reads)} -> {_short(now.reads)}"
+        for node in nodes:
+            yield from self._part(node, then.kind, now.kind, step)
+
+    def of_node(self, node: Merge | Derived, plan: Plan) -> Iterator[str]:
+        """Yield why a product is made."""
+        if self._before is None or node.node.id not in self._before.nodes:
+            yield _NEVER
+            return
+        then, now = self._before.nodes[node.node.id], self._now.nodes[node.node.id]
+        if then.key == now.key:
+            return
+        if self._before.version != self._now.version:
+            yield f"fasthep-archive {self._before.version} -> {self._now.version}"
+        if then.how != now.how:
+            yield from self._options([node.stage]) or [f"{node.stage} is made in another way"]
+        if then.takes != now.takes:
+            changed = [other for other in node.takes if self._changed(plan.node(other).node.id)]
+            yield from (f"{other} changed" for other in changed)
+            if isinstance(node, Merge):
+                yield "its parts changed"
+
+    def _changed(self, node: str) -> bool:
+        assert self._before is not None
+        then = self._before.nodes.get(node)
+        return then is None or then.key != self._now.nodes[node].key
+
+    def _part(self, node: str, then: int, now: int, step: Pass) -> Iterator[str]:
+        """Yield why what ``node`` adds up is another thing than in the last run."""
+        assert self._before is not None
+        stage = step.variant.by_node[node].node.stage
+        added = self._before.kinds[then].get(node)
+        if added is None:
+            yield f"{stage}: {_NEVER}"
+        elif added != self._now.kinds[now][node]:
+            moved = [other for other in step.variant.by_node[node].values if self._moved(other)]
+            changes = [*self._options(self._workflow.needed([stage])), *(f"the values of {it} changed" for it in moved)]
+            yield from changes or self._around or [f"{stage} computes something else with the branches of this file"]
+
+    def _moved(self, other: str) -> bool:
+        node = other if other in self._now.nodes else other.rpartition("@")[0]
+        return node in self._now.nodes and self._changed(node)
+
+    def _options(self, stages: Iterable[str]) -> list[str]:
+        return [change for stage in stages for change in self._changes.get(stage, ())]
+
+    def _new_pass(self, now: PassFacts) -> str:
+        assert self._before is not None
+        same = [facts for facts in self._before.passes.values() if facts.file == now.file]
+        if not same:
+            return f"input {now.file} is new"
+        return f"input {now.file} is cut into other partitions, or read for another dataset"
+
+
+def _stage_changes(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Mapping[str, tuple[str, ...]]:
+    """Return what changed in each stage: ``DiMuonMass: axes[0].bins.nbins 60 -> 80``."""
+    then, here = _stages(before), _stages(now)
+    found: dict[str, tuple[str, ...]] = {}
+    for stage, entry in here.items():
+        if stage not in then:
+            found[stage] = (f"{stage} is new",)
+        else:
+            found[stage] = tuple(f"{stage}: {change}" for change in _differences(then[stage], entry, ""))
+    return found
+
+
+def _stages(document: Mapping[str, JSON]) -> Mapping[str, JSON]:
+    """Return the stages of a document by id, with their params one level up."""
+    analysis = cast("Mapping[str, Sequence[Mapping[str, JSON]]]", document["analysis"])
+    return {
+        str(stage["id"]): {
+            **{key: value for key, value in stage.items() if key not in ("id", "params")},
+            **cast("Mapping[str, JSON]", stage["params"]),
+        }
+        for stage in analysis["stages"]
+    }
+
+
+def _around(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Iterator[str]:
+    """Yield what changed outside of the stages."""
+    for key in ("data", "sources", "joins", "fields", "systematics"):
+        yield from _differences(before.get(key, _ABSENT), now.get(key, _ABSENT), key)
+    then, here = (cast("Mapping[str, JSON]", document["analysis"]).get("globals", {}) for document in (before, now))
+    yield from _differences(then, here, "globals")
+
+
+def _differences(before: object, now: object, path: str) -> Iterator[str]:
+    """Yield each place where two JSON values differ, with both values."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*before, *now]):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _differences(before.get(key, _ABSENT), now.get(key, _ABSENT), inner)
+    elif _is_list(before) and _is_list(now):
+        pairs = zip_longest(cast("Sequence[JSON]", before), cast("Sequence[JSON]", now), fillvalue=_ABSENT)
+        for number, (one, other) in enumerate(pairs):
+            yield from _differences(one, other, f"{path}[{number}]")
+    elif before is now:
+        return
+    elif before is _ABSENT:
+        yield f"{path} {_short(now)} is new"
+    elif now is _ABSENT:
+        yield f"{path} {_short(before)} is gone"
+    elif canonical(cast("JSON", before)) != canonical(cast("JSON", now)):
+        yield f"{path} {_short(before)} -> {_short(now)}"
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else canonical(cast("JSON", value))
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -1,0 +1,152 @@
+"""The streams that files are read as: sources and joins, and which of them each stage reads.
+
+Every file is partitioned once for each of these *roots* that a stage uses, never once more: a source that is only part
+of a join is read with the join, and one that no stage uses isn't read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fasthep_archive.data.source import Read
+from fasthep_archive.errors import Fault, nearest
+from fasthep_archive.formula.columns import ColumnType
+from fasthep_archive.workflow.model import Join, Source, Stage, Workflow
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promise:
+    """A branch that the document says a file has: its name in the stream, as it is written, of which tree, where."""
+
+    name: str
+    branch: str
+    tree: str
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Root:
+    """A stream of events of files.
+
+    :ivar reads: what is read of each file, side by side: one for a source, several for a join.
+    :ivar paths: where each of these stands in the document.
+    :ivar aliases: other names of branches.
+    :ivar start: first entry of each file. :ivar stop: entry after the last one; none: the end.
+    """
+
+    id: str
+    reads: tuple[Read, ...]
+    paths: tuple[Path, ...]
+    aliases: Mapping[str, str]
+    promises: tuple[Promise, ...]
+    start: int
+    stop: int | None
+
+    def lacking(self, types: Mapping[str, ColumnType], workflow: Workflow) -> Iterator[Fault]:
+        """Yield the branches that the document says a file has and that it lacks, used or not."""
+        for promise in self.promises:
+            if promise.name not in types:
+                message = f"tree {promise.tree!r} has no branch {promise.branch!r}"
+                yield Fault(message, workflow.document.where(promise.path), nearest(promise.branch, types))
+
+
+def used_roots(workflow: Workflow, report: Callable[[Fault], None]) -> tuple[tuple[Root, ...], Mapping[str, str]]:
+    """Return the roots that stages read, sources first, and the root of each stage that reads one, by the stage's id.
+
+    Stages whose streams come from different roots, and joins of different ranges of entries, are faults.
+    """
+    sources = {source.id: source for source in workflow.sources}
+    joins = {join.id: join for join in workflow.joins}
+    stages = dict(_stage_roots(workflow, {*sources, *joins}, report))
+    used = set(stages.values())
+    roots = [_of_source(source, workflow) for source in sources.values() if source.id in used]
+    for join in joins.values():
+        parts = [(item.prefix, sources[item.source]) for item in join.inputs if item.source in sources]
+        if join.id in used and len(parts) == len(join.inputs) and _same_range(join, parts, workflow, report):
+            roots.append(_of_join(join, parts, workflow))
+    return tuple(roots), {stage: root for stage, root in stages.items() if root in {found.id for found in roots}}
+
+
+def _stage_roots(workflow: Workflow, known: set[str], report: Callable[[Fault], None]) -> Iterator[tuple[str, str]]:
+    roots: dict[str, str] = {root: root for root in known}
+    for stage in workflow.stages:
+        found = list(dict.fromkeys(roots[edge.node] for edge in stage.streams_from if edge.node in roots))
+        if len(found) > 1:
+            report(_apart(stage, found, workflow))
+        if len(found) == 1:
+            roots[stage.id] = found[0]
+            yield stage.id, found[0]
+
+
+def _apart(stage: Stage, found: Sequence[str], workflow: Workflow) -> Fault:
+    listed = " and ".join(map(repr, found))
+    message = f"stage {stage.id!r} reads events of different streams, {listed}: nothing says which belong together"
+    hint = f"join the streams: joins: {{both: {{kind: zip, inputs: [{', '.join(found)}]}}}}"
+    return Fault(message, workflow.document.where(stage.path), hint)
+
+
+def _same_range(
+    join: Join, parts: Sequence[tuple[str, Source]], workflow: Workflow, report: Callable[[Fault], None]
+) -> bool:
+    if len({(source.start or 0, source.stop) for _, source in parts}) == 1:
+        return True
+    message = f"join {join.id!r} puts entries side by side, but its sources have different 'start' or 'stop'"
+    report(Fault(message, workflow.document.where(join.path), "give all of them the same"))
+    return False
+
+
+def _of_source(source: Source, workflow: Workflow) -> Root:
+    return Root(
+        id=source.id,
+        reads=(_read(source, ""),),
+        paths=(source.path,),
+        aliases={alias.alias: alias.branch for alias in workflow.fields if alias.stream == source.id},
+        promises=tuple(_promises(source, "", workflow)),
+        start=source.start or 0,
+        stop=source.stop,
+    )
+
+
+def _of_join(join: Join, parts: Sequence[tuple[str, Source]], workflow: Workflow) -> Root:
+    """Return the stream of a join, in which all that a source has is called ``PREFIX.NAME``."""
+    aliases = {
+        _prefixed(prefix, alias.alias): _prefixed(prefix, alias.branch)
+        for prefix, source in parts
+        for alias in workflow.fields
+        if alias.stream == source.id
+    }
+    own = {alias.alias: alias.branch for alias in workflow.fields if alias.stream == join.id}
+    first = parts[0][1]
+    named = (
+        Promise(name=alias.branch, branch=alias.branch, tree=join.id, path=(*alias.path, "branch"))
+        for alias in workflow.fields
+        if alias.stream == join.id
+    )
+    return Root(
+        id=join.id,
+        reads=tuple(_read(source, prefix) for prefix, source in parts),
+        paths=tuple(source.path for _, source in parts),
+        aliases={**aliases, **own},
+        promises=(*(found for prefix, source in parts for found in _promises(source, prefix, workflow)), *named),
+        start=first.start or 0,
+        stop=first.stop,
+    )
+
+
+def _read(source: Source, prefix: str) -> Read:
+    return Read(kind=source.kind, tree=source.tree, prefix=prefix, options=source.options)
+
+
+def _prefixed(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _promises(source: Source, prefix: str, workflow: Workflow) -> Iterator[Promise]:
+    places = [((*alias.path, "branch"), alias.branch) for alias in workflow.fields if alias.stream == source.id]
+    if source.missing_branches == "error":
+        places += [((*source.path, "branches", number), branch) for number, branch in enumerate(source.branches or ())]
+    for path, branch in places:
+        yield Promise(name=_prefixed(prefix, branch), branch=branch, tree=source.tree, path=path)
