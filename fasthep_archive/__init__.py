@@ -22,14 +22,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "cached",
     "check",
     "diff",
+    "explain",
+    "graph",
     "hydrate",
     "init",
     "migrate",
     "open_bundle",
     "open_run",
     "pack",
+    "prune",
     "replay",
     "run",
     "selftest",
@@ -38,14 +42,18 @@ __all__ = [
 
 if TYPE_CHECKING:
     from fasthep_archive.archive import (
+        cached,
         check,
         diff,
+        explain,
+        graph,
         hydrate,
         init,
         migrate,
         open_bundle,
         open_run,
         pack,
+        prune,
         replay,
         run,
         selftest,

@@ -77,4 +77,5 @@ def checked(read: Document, context: Context, digests: Digests, chunk: int | Non
     plan, more = make_plan(workflow, operations(workflow, version=__version__), settings)
     if faults or more:
         raise WorkflowError([*faults, *more])
-    return Checked(workflow=workflow, plan=plan)
+    warnings = (*map(str, workflow.warnings), *plan.warnings)
+    return Checked(workflow=workflow, plan=replace(plan, warnings=warnings))

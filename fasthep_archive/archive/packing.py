@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fasthep_archive.archive.checking import checked, document, resolved
 from fasthep_archive.archive.gating import Gate
-from fasthep_archive.archive.running import Ran, carry_out
+from fasthep_archive.archive.running import Device, Ran, Wanted, carry_out, selected
 from fasthep_archive.archive.sealing import Sealed, sealed
-from fasthep_archive.archive.surroundings import AnyPath, bundle_target, empty_store, surroundings, workspace
+from fasthep_archive.archive.surroundings import AnyPath, bundle_target, empty_store, in_use, surroundings, workspace
 from fasthep_archive.context import Context, Progress
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import UsageError
@@ -60,6 +60,7 @@ def pack(
     platforms: Sequence[str] = (),
     index: bool = True,
     allow: Sequence[str] = (),
+    device: Device = "auto",
     workers: int | None = None,
     chunk: int | None = None,
     language: str | None = None,
@@ -72,6 +73,7 @@ def pack(
     :param platforms: platforms besides this one whose wheels a fat bundle carries, in pip's words.
     :param index: whether a package index may be asked for hashes and wheels.
     :param allow: ids of what the gate refused and the author lets through.
+    :param device: where passes are computed.
     :raises UsageError: for platforms without a fat bundle, or a place where nothing can be written.
     :raises WorkflowError: for faults of the document, and for secrets and paths that must not be published.
     """
@@ -83,13 +85,14 @@ def pack(
     context = surroundings(cache, workers, progress)
     found = checked(document(workflow, language), context, "none", chunk)
     target = bundle_target(Path(bundle if bundle is not None else f"{found.workflow.name}{SUFFIX}"))
-    with workspace(target.parent) as space:
+    with in_use(context), workspace(target.parent) as space:
         staged = stage(found.workflow, {file.name: file.path for file in found.plan.inputs}, space / "staged")
         gate = Gate(found.workflow, context, allow)
         gate.documents(staged)
         prepared = _prepared(space / "wheels", context, fat=form == "fat", platforms=platforms, index=index)
-        again = checked(resolved(staged.resolved), context, "read", chunk)
-        ran = carry_out(again, (), empty_store(space), space / "run", context)
+        wanted = Wanted(device=device)
+        again = selected(checked(resolved(staged.resolved), context, "read", chunk), wanted)
+        ran = carry_out(again, wanted, empty_store(space), space / "run", context)
         contents = _contents(staged, ran, prepared, _left_out(ran.record, form, data), context)
         written = sealed(contents, target, examine=gate.members(prepared.own), progress=context.progress)
         return _packed(written, contents, [*prepared.notes, *gate.unused, *_homeless(contents)])

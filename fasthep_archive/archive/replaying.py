@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from fasthep_archive.archive.absent import provide, refuse_unobtainable
 from fasthep_archive.archive.checking import checked, resolved
 from fasthep_archive.archive.opening import open_bundle
-from fasthep_archive.archive.running import Ran, carry_out
+from fasthep_archive.archive.running import Device, Ran, Wanted, carry_out, selected
 from fasthep_archive.archive.sealing import comparable
 from fasthep_archive.archive.surroundings import (
     AnyPath,
     claimed,
     code_version,
     empty_store,
+    in_use,
     surroundings,
     workspace,
 )
@@ -44,7 +45,7 @@ its Python and its code are the locked ones, and in the rebuilt one otherwise.""
 class Wishes:
     """What is asked of a replay, here or in another environment."""
 
-    only: tuple[str, ...]
+    wanted: Wanted
     workers: int | None
     chunk: int | None
     data: Path | None
@@ -70,6 +71,7 @@ def replay(
     data: AnyPath | None = None,
     fetch: bool = False,
     only: Sequence[str] = (),
+    device: Device = "auto",
     workers: int | None = None,
     chunk: int | None = None,
     cache: AnyPath | None = None,
@@ -81,14 +83,18 @@ def replay(
     :param env: where it runs. :param python: the interpreter to rebuild the environment on.
     :param data: a folder with the inputs that the bundle does not include.
     :param fetch: whether these may be fetched from their addresses.
-    :param only: stages whose products are replayed; all by default.
+    :param only: stages whose products are replayed; all by default. :param device: where passes are computed.
     :raises BundleError: if it is damaged, or consent is refused.
     :raises RebuildError: if the environment that it locks can't be built here.
     :raises TaskError: if a stage fails.
     """
     context = surroundings(cache, workers, progress)
     wishes = Wishes(
-        only=tuple(only), workers=workers, chunk=chunk, data=None if data is None else Path(data), fetch=fetch
+        wanted=Wanted(stages=tuple(only), device=device),
+        workers=workers,
+        chunk=chunk,
+        data=None if data is None else Path(data),
+        fetch=fetch,
     )
     with open_bundle(bundle, payload=True, progress=context.progress) as opened:
         context.progress.close()
@@ -107,13 +113,13 @@ def _replayed_here(opened: Bundle, target: Path, wishes: Wishes, context: Contex
     """Run the bundle in this process's environment and judge its outputs."""
     from fasthep_archive.bundle import layout
 
-    with workspace(target) as space:
+    with in_use(context), workspace(target) as space:
         opened.extract([layout.RESOLVED, *opened.names(layout.INPUTS)], space, progress=context.progress)
         provide(opened, space, wishes.data, fetch=wishes.fetch, context=context)
         context.progress.close()
         found = checked(resolved(space / layout.RESOLVED), context, "read", wishes.chunk)
-        ran = carry_out(found, wishes.only, empty_store(space), target, context)
-    return _compared(opened, ran, wishes.only, context)
+        ran = carry_out(selected(found, wishes.wanted), wishes.wanted, empty_store(space), target, context)
+    return _compared(opened, ran, wishes.wanted.stages, context)
 
 
 def _compared(opened: Bundle, ran: Ran, only: Sequence[str], context: Context) -> Replayed:
@@ -134,7 +140,10 @@ def _compared(opened: Bundle, ran: Ran, only: Sequence[str], context: Context) -
         if not only or item.stage in only
     ]
     exact = inside_profile(ran.record.workflow)
-    replayed = [comparable(item, (ran.directory / item.name).read_bytes, exact=exact) for item in ran.record.outputs]
+    replayed = [
+        comparable(item, (ran.directory / item.name).read_bytes, exact=exact and item.kind != "picture")
+        for item in ran.record.outputs
+    ]
     judged = verdicts(recorded, replayed, ran.record.workflow.archive.verify)
     found = differences(
         then, ran.record.environment, hashes=({TOOL: (f"code:{code_of(opened)}",)}, {TOOL: (f"code:{code_version()}",)})
@@ -221,7 +230,8 @@ def _run_there(python: str, bundle: Path, target: Path, wishes: Wishes, context:
     command += ["--fetch"] if wishes.fetch else []
     for name, value in (("--workers", wishes.workers), ("--chunk", wishes.chunk), ("--data", wishes.data)):
         command += [] if value is None else [name, str(value)]
-    for stage in wishes.only:
+    command += [] if wishes.wanted.device == "auto" else ["--device", wishes.wanted.device]
+    for stage in wishes.wanted.stages:
         command += ["--only", stage]
     context.progress.close()
     done = subprocess.run(  # noqa: S603 - no shell; it was verified, and agreed to

@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fasthep_archive import __version__
 from fasthep_archive.archive.checking import Checked, checked, document
-from fasthep_archive.archive.surroundings import AnyPath, chosen_store, claimed, code_version, surroundings
+from fasthep_archive.archive.surroundings import AnyPath, chosen_store, claimed, code_version, in_use, surroundings
 from fasthep_archive.context import Context, Progress
-from fasthep_archive.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from fasthep_archive.execution.plan import Plan
+    from fasthep_archive.execution.explain import Explained
     from fasthep_archive.execution.record import Record
     from fasthep_archive.execution.store import Store
+
+Device: TypeAlias = Literal["auto", "cpu", "gpu"]
+"""Where passes are computed: on a GPU if there is one, unless a stage says otherwise; or always on the one named."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +32,22 @@ class Ran:
     directory: Path
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What is asked of a run: some stages' products, some workflows, a device. By default all, wherever it can be."""
+
+    stages: tuple[str, ...] = ()
+    workflows: tuple[str, ...] = ()
+    device: Device = "auto"
+
+
 def run(
     workflow: AnyPath,
     directory: AnyPath,
     *,
     only: Sequence[str] = (),
+    workflows: Sequence[str] = (),
+    device: Device = "auto",
     workers: int | None = None,
     chunk: int | None = None,
     language: str | None = None,
@@ -44,31 +57,66 @@ def run(
 ) -> Ran:
     """Run the workflow and leave its products in ``directory``; whatever the store has is not computed again.
 
-    :param only: stages whose products are wanted; all by default.
+    :param only: stages whose products are wanted; all by default, but for those with ``when: manual``.
+    :param workflows: the document's workflows that are wanted, with everything that they need; all by default.
+    :param device: where passes are computed.
     :param workers: processes; the number of usable CPUs by default.
     :param chunk: events per partition.
     :raises TaskError: after everything that does not depend on the failed task was written.
     """
     context = surroundings(cache, workers, progress)
-    found = checked(document(workflow, language), context, "remembered", chunk)
-    with chosen_store(context, reuse=reuse) as store:
-        return carry_out(found, only, store, claimed(Path(directory)), context)
+    wanted = Wanted(stages=tuple(only), workflows=tuple(workflows), device=device)
+    with in_use(context), chosen_store(context, reuse=reuse) as store:
+        found = selected(checked(document(workflow, language), context, "remembered", chunk), wanted)
+        ran = carry_out(found, wanted, store, claimed(Path(directory)), context)
+        _remember(found, store)
+    return ran
 
 
-def carry_out(found: Checked, only: Sequence[str], store: Store, directory: Path, context: Context) -> Ran:
-    """Run the plan, write its products and the record below ``directory``, and raise what failed."""
+def explain(
+    workflow: AnyPath,
+    *,
+    only: Sequence[str] = (),
+    workflows: Sequence[str] = (),
+    chunk: int | None = None,
+    language: str | None = None,
+    cache: AnyPath | None = None,
+    progress: Progress | None = None,
+) -> tuple[Explained, ...]:
+    """Return for each task of the workflow whether a run would compute it, and why; run nothing."""
+    from fasthep_archive.execution import explain as execution
+    from fasthep_archive.execution.ledger import read_ledger
+
+    context = surroundings(cache, None, progress)
+    wanted = Wanted(stages=tuple(only), workflows=tuple(workflows))
+    found = selected(checked(document(workflow, language), context, "remembered", chunk), wanted)
+    with chosen_store(context, reuse=True) as store:
+        before = read_ledger(store.root, found.workflow)
+        return execution.explain(found.plan, found.workflow, store, before, code_version())
+
+
+def selected(found: Checked, wanted: Wanted) -> Checked:
+    """Return the part of the plan that is wanted."""
+    from fasthep_archive.execution.selection import selected as part
+
+    plan = part(found.plan, found.workflow, workflows=wanted.workflows, stages=wanted.stages)
+    return Checked(workflow=found.workflow, plan=plan)
+
+
+def carry_out(found: Checked, wanted: Wanted, store: Store, directory: Path, context: Context) -> Ran:
+    """Run a selected plan, write its products and the record below ``directory``, and raise what failed."""
     from fasthep_archive.environment.snapshot import take
+    from fasthep_archive.execution.devices import Devices
     from fasthep_archive.execution.record import make_record, write_run
     from fasthep_archive.execution.run import run_plan
 
     begun = time.perf_counter()
     environment = take(os.environ)
-    plan = _only(found.plan, only)
-    kinds = {source.id: source.kind for source in found.workflow.sources}
-    results = run_plan(plan, kinds, store, context)
+    devices = Devices(wanted=wanted.device, preferred={stage.id: stage.device for stage in found.workflow.stages})
+    results = run_plan(found.plan, store, context, devices)
     record = make_record(
         found.workflow,
-        plan,
+        found.plan,
         results,
         environment,
         context,
@@ -77,17 +125,13 @@ def carry_out(found: Checked, only: Sequence[str], store: Store, directory: Path
         ended=datetime.now(UTC).replace(microsecond=0) if context.measured else context.now,
         seconds=time.perf_counter() - begun,
     )
-    write_run(directory, record, results, replacing=not only)
+    write_run(directory, record, results, replacing=not wanted.stages and not wanted.workflows)
     results.raise_failures()
     return Ran(record=record, directory=directory)
 
 
-def _only(plan: Plan, only: Sequence[str]) -> Plan:
-    if not only:
-        return plan
-    known = [merge.stage for merge in plan.merges]
-    for stage in only:
-        if stage not in known:
-            hint = nearest(stage, known) or f"stages with products: {', '.join(known)}"
-            raise UsageError(f"--only {stage}: no stage of that name leaves a product", hint=hint)
-    return plan.only(only)
+def _remember(found: Checked, store: Store) -> None:
+    """Keep what the run was made of, so that the next one can say what changed."""
+    from fasthep_archive.execution.ledger import ledger_of, write_ledger
+
+    write_ledger(store.root, found.workflow, ledger_of(found.plan, found.workflow, code_version()))

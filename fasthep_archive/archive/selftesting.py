@@ -12,20 +12,25 @@ from fasthep_archive.context import NoProgress
 from fasthep_archive.digest import JSON
 
 if TYPE_CHECKING:
+    from fasthep_archive.kernels.cuda.listing import Listing
     from fasthep_archive.kernels.selftest import SelfTest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelfTested:
-    """What the self-test found, and how long it took; a first run compiles what it tests."""
+    """What the self-test found, and how long it took; a first run compiles what it tests.
+
+    :ivar devices: the GPUs of this machine, each tested likewise.
+    """
 
     found: SelfTest
+    devices: Listing
     seconds: float
 
     @property
     def passed(self) -> bool:
         """Whether nothing failed."""
-        return self.found.passed
+        return self.found.passed and not self.devices.refused
 
     @property
     def exit_status(self) -> int:
@@ -43,14 +48,17 @@ class SelfTested:
                 {"name": part.name, "tests": part.tests, "failures": list(part.failures)} for part in self.found.parts
             ],
             "suspects": list(self.found.suspects),
+            "gpu": self.devices.to_json(),
         }
 
 
 def selftest(*, cache: AnyPath | None = None) -> SelfTested:
     """Test the arithmetic of this process: its floating-point environment, golden vectors, exact sums, bins."""
+    from fasthep_archive.kernels.cuda.listing import listing
     from fasthep_archive.kernels.selftest import thorough
 
     context = surroundings(cache, None, NoProgress())
     begun = time.perf_counter()
     found = thorough(context.cache)
-    return SelfTested(found=found, seconds=time.perf_counter() - begun)
+    devices = listing(context.cache)
+    return SelfTested(found=found, devices=devices, seconds=time.perf_counter() - begun)

@@ -77,6 +77,15 @@ def code_version() -> str:
 
 
 @contextmanager
+def in_use(context: Context) -> Iterator[None]:
+    """Keep other processes from pruning the cache meanwhile."""
+    from fasthep_archive.execution import cache as execution
+
+    with execution.in_use(context.cache):
+        yield
+
+
+@contextmanager
 def chosen_store(context: Context, *, reuse: bool) -> Iterator[Store]:
     """Yield the user's store, or an empty one for this run alone."""
     from fasthep_archive.execution.store import Store

@@ -10,6 +10,7 @@ from fasthep_archive.bundle.media import media_type
 from fasthep_archive.bundle.seal import Contents
 from fasthep_archive.digest import Digest, canonical
 from fasthep_archive.execution.record import Record
+from fasthep_archive.workflow.departures import departures
 from fasthep_archive.workflow.model import Stage
 
 URL = "https://github.com/FAST-HEP/fasthep-archive"
@@ -35,6 +36,7 @@ def describe(contents: Contents, files: Sequence[File], *, identity: Digest) -> 
         language_version=workflow.language,
         main_document=staged.main,
         documents=staged.documents[1:],
+        departures=tuple(map(str, departures(workflow))),
         steps=tuple(_step(stage, record) for stage in workflow.stages),
         inputs=tuple(_inputs(contents)),
         outputs=tuple(_outputs(contents)),
@@ -53,7 +55,7 @@ def describe(contents: Contents, files: Sequence[File], *, identity: Digest) -> 
 
 
 def _step(stage: Stage, record: Record) -> Step:
-    needs = dict.fromkeys([*(edge.node for edge in stage.streams_from), *stage.needs])
+    needs = dict.fromkeys([*(edge.node for edge in (*stage.streams_from, *stage.products_from)), *stage.needs])
     return Step(
         id=stage.id,
         op=stage.op,

@@ -167,6 +167,9 @@ class Description:
     documents: tuple[str, ...] = ()
     """Bundle paths of the documents that it includes; each is one of ``files``."""
 
+    departures: tuple[str, ...] = ()
+    """Where FAST-HEP 2026.10 would have given something else, a sentence each."""
+
     steps: tuple[Step, ...]
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]

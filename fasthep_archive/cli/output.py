@@ -52,7 +52,7 @@ def tell_run(record: Record, directory: str, options: argparse.Namespace) -> Non
         reused=len(record.tasks) - computed,
         events=sum(item.events for item in record.inputs),
         seconds=record.seconds,
-        warnings=record.warnings,
+        warnings=(*record.warnings, *record.notes),
     )
     tell(terminal.summary(summary, screen(sys.stderr)))
 

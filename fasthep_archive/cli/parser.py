@@ -30,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
         _add_replay,
         _add_diff,
         _add_hydrate,
+        _add_graph,
         _add_migrate,
+        _add_cache,
         _add_selftest,
     ):
         add(commands)
@@ -68,6 +70,17 @@ def _add_run(commands: _Commands) -> None:
     parser.add_argument("-o", "--output", metavar="DIR", default="out", help="where products go (default: %(default)s)")
     parser.add_argument(
         "--only", metavar="STAGE", action="append", default=[], help="make this stage's product only; repeatable"
+    )
+    parser.add_argument(
+        "--workflow",
+        dest="workflows",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="run this workflow of the document, and what it needs; repeatable (default: all)",
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="say for every task whether it would be computed, and why; run nothing"
     )
     parser.add_argument("--no-cache", action="store_true", help="compute everything, and keep nothing for later runs")
     _run_options(parser, "the record of the run")
@@ -163,6 +176,30 @@ def _add_hydrate(commands: _Commands) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
 
 
+def _add_graph(commands: _Commands) -> None:
+    parser = _verb(commands, "graph", verbs.graph, "draw a workflow: its sources, stages and products")
+    _workflow_options(parser)
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="a file .svg, .mmd (Mermaid) or .dot (default: print Mermaid)"
+    )
+
+
+def _add_cache(commands: _Commands) -> None:
+    parser = _verb(commands, "cache", verbs.cache_list, "show what the cache holds, or make it smaller")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="show what each area of the cache holds")
+    listing.set_defaults(verb=verbs.cache_list)
+    listing.add_argument("--json", action="store_true", help="print it as JSON")
+    pruning = actions.add_parser("prune", help="remove what was not used lately; all of it can be made again")
+    pruning.set_defaults(verb=verbs.cache_prune)
+    pruning.add_argument("--days", metavar="N", type=float, help="remove what was not used for N days")
+    pruning.add_argument("--keep", metavar="MB", type=float, help="keep at most so much, what was used last")
+    pruning.add_argument(
+        "--area", dest="areas", metavar="AREA", action="append", default=[], help="of this area only; repeatable"
+    )
+    pruning.add_argument("--json", action="store_true", help="print what was removed as JSON")
+
+
 def _add_migrate(commands: _Commands) -> None:
     text = "write a workflow, or a fast-carpenter sequence, in the newest version of the language"
     parser = _verb(commands, "migrate", verbs.migrate, text)
@@ -187,5 +224,8 @@ def _workflow_options(parser: argparse.ArgumentParser) -> None:
 def _run_options(parser: argparse.ArgumentParser, result: str) -> None:
     parser.add_argument("-j", "--workers", metavar="N", type=int, help="worker processes (default: the usable CPUs)")
     parser.add_argument("--chunk", metavar="EVENTS", type=int, help="events per partition (default: 500000)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute (default: a GPU if there is)"
+    )
     parser.add_argument("--json", action="store_true", help=f"print {result} as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")

@@ -27,6 +27,7 @@ def check(options: argparse.Namespace) -> int:
     """Report all faults of a workflow."""
     from fasthep_archive import archive
     from fasthep_archive.report import terminal
+    from fasthep_archive.workflow.departures import departures
 
     try:
         checked = archive.check(options.workflow, language=options.language)
@@ -38,7 +39,9 @@ def check(options: argparse.Namespace) -> int:
         return error.exit_status
     for warning in checked.plan.warnings:
         tell(f"warning: {warning}")
-    outputs = [name for merge in checked.plan.merges for name in merge.product.outputs]
+    for departure in departures(checked.workflow):
+        tell(f"differs from FAST-HEP 2026.10: {departure}")
+    outputs = checked.plan.outputs
     if options.json:
         print_json([])
     else:
@@ -49,15 +52,19 @@ def check(options: argparse.Namespace) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run a workflow."""
+    """Run a workflow, or say what a run would do."""
     from fasthep_archive import archive
 
+    if options.explain:
+        return _explain(options)
     progress = progress_bar(options)
     try:
         ran = archive.run(
             options.workflow,
             options.output,
             only=options.only,
+            workflows=options.workflows,
+            device=options.device,
             workers=options.workers,
             chunk=options.chunk,
             language=options.language,
@@ -67,6 +74,30 @@ def run(options: argparse.Namespace) -> int:
     finally:
         progress.close()
     tell_run(ran.record, str(ran.directory), options)
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    """Say for every task whether a run would compute it, and why."""
+    from fasthep_archive import archive
+    from fasthep_archive.report import explanation
+
+    progress = progress_bar(options)
+    try:
+        tasks = archive.explain(
+            options.workflow,
+            only=options.only,
+            workflows=options.workflows,
+            chunk=options.chunk,
+            language=options.language,
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if options.json:
+        print_json(explanation.as_json(tasks))
+    else:
+        print(explanation.tasks(tasks, screen(sys.stdout)))
     return 0
 
 
@@ -86,6 +117,7 @@ def pack(options: argparse.Namespace) -> int:
             platforms=options.platform,
             index=not options.no_index,
             allow=options.allow,
+            device=options.device,
             workers=options.workers,
             chunk=options.chunk,
             language=options.language,
@@ -163,6 +195,7 @@ def replay(options: argparse.Namespace) -> int:
             python=options.python,
             data=options.data,
             fetch=options.fetch,
+            device=options.device,
             workers=options.workers,
             chunk=options.chunk,
             progress=progress,
@@ -222,6 +255,45 @@ def hydrate(options: argparse.Namespace) -> int:
     return 0
 
 
+def graph(options: argparse.Namespace) -> int:
+    """Draw a workflow."""
+    from fasthep_archive import archive
+
+    drawn = archive.graph(options.workflow, options.output, language=options.language)
+    if options.output is None:
+        print(drawn, end="")
+    else:
+        tell(f"{options.output} is drawn")
+    return 0
+
+
+def cache_list(options: argparse.Namespace) -> int:
+    """Show what the cache holds."""
+    from fasthep_archive import archive
+    from fasthep_archive.report import caches
+
+    areas = archive.cached()
+    if options.json:
+        print_json(caches.as_json(areas))
+    else:
+        print(caches.areas(areas, screen(sys.stdout)))
+    return 0
+
+
+def cache_prune(options: argparse.Namespace) -> int:
+    """Make the cache smaller."""
+    from fasthep_archive import archive
+    from fasthep_archive.report.terminal import size
+
+    keep = None if options.keep is None else int(options.keep * 1e6)
+    removed = archive.prune(days=options.days, keep=keep, areas=options.areas)
+    if options.json:
+        print_json([{"area": item.area, "path": str(item.path), "size": item.size} for item in removed])
+    else:
+        tell(f"{counted(len(removed), 'item')} removed, {size(sum(item.size for item in removed))}")
+    return 0
+
+
 def migrate(options: argparse.Namespace) -> int:
     """Bring a document to the newest version of the language."""
     from fasthep_archive import archive
@@ -245,5 +317,5 @@ def selftest(options: argparse.Namespace) -> int:
     if options.json:
         print_json(tested.to_json())
     else:
-        print(selftest.selftest(tested.found, tested.seconds, screen(sys.stdout)))
+        print(selftest.selftest(tested.found, tested.devices, tested.seconds, screen(sys.stdout)))
     return tested.exit_status

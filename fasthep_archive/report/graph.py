@@ -6,15 +6,16 @@ functions of the graph, and no name that a user chose reaches their syntax.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from fasthep_archive.data.view import VARIED
 from fasthep_archive.digest import JSON
 from fasthep_archive.report import svg as picture
 from fasthep_archive.report.layout import Box, Link, Place, layout
 from fasthep_archive.report.markup import Markup, element, escaped, joined, number, shortened, text_width
-from fasthep_archive.workflow.model import Stage, Workflow
+from fasthep_archive.workflow.model import Join, Stage, Workflow
 
 _PAGE = 1040.0
 """Width in pixels that a picture does not exceed, unless one stage is waited for by very many."""
@@ -23,8 +24,9 @@ _TITLE, _TEXT, _LINE = 13.0, 11.0, 16.0
 _BOLD = 1.1
 """How much wider a title is than the same text in plain letters."""
 
-EdgeKind: TypeAlias = Literal["data", "order"]
-"""``data``: events flow along it. ``order``: one stage only waits for the other (``needs`` beside ``from``)."""
+EdgeKind: TypeAlias = Literal["data", "product", "order"]
+"""``data``: events flow along it. ``product``: one stage takes what the other leaves behind. ``order``: one stage only
+waits for the other (``needs`` beside ``from``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +36,7 @@ class Node:
     :ivar name: what the document calls it.
     :ivar label: what it is: the operation, or the kind of source.
     :ivar detail: what it deals with: variables, axes, groups of cuts, datasets.
-    :ivar products: names of the files that it leaves behind.
+    :ivar products: names of the files that it leaves behind. :ivar varied: how many more there are in variations.
     """
 
     name: str
@@ -42,6 +44,12 @@ class Node:
     label: str
     detail: str = ""
     products: tuple[str, ...] = ()
+    varied: int = 0
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return what is written of the files."""
+        return (*self.products, f"and {self.varied} in variations") if self.varied else self.products
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,28 +69,38 @@ class Graph:
     edges: tuple[Edge, ...]
 
 
-def of_workflow(workflow: Workflow, *, products: Mapping[str, Sequence[str]]) -> Graph:
+def of_workflow(workflow: Workflow, *, products: Mapping[str, Sequence[str]], cached: Collection[str] = ()) -> Graph:
     """Return the graph of ``workflow``.
 
     A stage that hands its events on as they came (a histogram) has no arrows from it: what stands after it in the
     document reads the same events, and is drawn so.
 
     :param products: names of the files that each stage leaves behind, by the stage's id.
+    :param cached: stages whose products a run would take from the store.
     """
     datasets = ", ".join(dataset.name for dataset in workflow.datasets)
     nodes = [
         Node(name=source.id, kind="source", label=f"{source.kind} · {source.tree}", detail=datasets)
         for source in workflow.sources
     ]
+    nodes += [Node(name=join.id, kind="source", label="join · zip", detail=_joined(join)) for join in workflow.joins]
     number_of = {node.name: position for position, node in enumerate(nodes)}
     stream_of = dict(number_of)
+    member_of = {stage: part.name for part in workflow.workflows for stage in part.stages}
     edges: dict[Edge, None] = {}
+    for join in workflow.joins:
+        edges |= {Edge(tail=number_of[item.source], head=number_of[join.id]): None for item in join.inputs}
     for head, stage in enumerate(workflow.stages, len(nodes)):
-        nodes.append(_stage_node(stage, products.get(stage.id, ())))
+        notes = [f"{stage.applies_to} only"] if stage.applies_to else []
+        notes += [f"in {member_of[stage.id]}"] if stage.id in member_of else []
+        notes += [*(["manual"] if stage.when == "manual" else []), *(["cached"] if stage.id in cached else [])]
+        nodes.append(_stage_node(stage, products.get(stage.id, ()), notes))
         number_of[stage.id] = stream_of[stage.id] = head
         reads = [edge.node for edge in stage.streams_from if edge.node in stream_of]
-        waits = [need for need in stage.needs if need in number_of and need not in reads]
+        takes = [edge.node for edge in stage.products_from if edge.node in number_of]
+        waits = [need for need in stage.needs if need in number_of and need not in (*reads, *takes)]
         edges |= {Edge(tail=stream_of[name], head=head): None for name in reads}
+        edges |= {Edge(tail=number_of[name], head=head, kind="product"): None for name in takes}
         edges |= {Edge(tail=number_of[name], head=head, kind="order"): None for name in waits}
         if stage.op in _HANDS_ON and reads:
             stream_of[stage.id] = stream_of[reads[0]]
@@ -109,10 +127,10 @@ def mermaid(graph: Graph) -> str:
     for number_of, node in enumerate(graph.nodes):
         text = "<br/>".join(map(_mermaid_text, filter(None, (node.name, node.label, node.detail))))
         lines.append(f'  n{number_of}[("{text}")]' if node.kind == "source" else f'  n{number_of}["{text}"]')
-        for position, product in enumerate(node.products):
+        for position, product in enumerate(node.files):
             name = f"n{number_of}p{position}"
             lines += [f'  {name}(["{_mermaid_text(product)}"])', f"  n{number_of} --> {name}"]
-    arrows: Mapping[EdgeKind, str] = {"data": "-->", "order": "-.->"}
+    arrows: Mapping[EdgeKind, str] = {"data": "-->", "product": "==>", "order": "-.->"}
     lines += [f"  n{edge.tail} {arrows[edge.kind]} n{edge.head}" for edge in graph.edges]
     return "\n".join(lines) + "\n"
 
@@ -124,10 +142,10 @@ def dot(graph: Graph) -> str:
         text = r"\n".join(map(_dot_text, filter(None, (node.name, node.label, node.detail))))
         shape = ", shape=cylinder" if node.kind == "source" else ""
         lines.append(f'  n{number_of} [label="{text}"{shape}];')
-        for position, product in enumerate(node.products):
+        for position, product in enumerate(node.files):
             name = f"n{number_of}p{position}"
             lines += [f'  {name} [label="{_dot_text(product)}", shape=note];', f"  n{number_of} -> {name};"]
-    styles: Mapping[EdgeKind, str] = {"data": "", "order": " [style=dashed]"}
+    styles: Mapping[EdgeKind, str] = {"data": "", "product": " [style=bold]", "order": " [style=dashed]"}
     lines += [f"  n{edge.tail} -> n{edge.head}{styles[edge.kind]};" for edge in graph.edges]
     return "\n".join([*lines, "}"]) + "\n"
 
@@ -165,28 +183,39 @@ _ACCENTS: Mapping[str, str] = {
 """Colour of the stripe beside a stage; grey for the others."""
 
 
-def _stage_node(stage: Stage, products: Sequence[str]) -> Node:
-    label = f"{stage.op} · {stage.applies_to} only" if stage.applies_to else stage.op
+def _joined(join: Join) -> str:
+    return ", ".join(f"{item.prefix}.*" for item in join.inputs)
+
+
+def _stage_node(stage: Stage, products: Sequence[str], notes: Sequence[str]) -> Node:
     detail = _DETAILS[stage.op](stage.params) if stage.op in _DETAILS else ""
-    return Node(name=stage.id, kind="stage", label=label, detail=detail, products=tuple(products))
+    nominal = tuple(name for name in products if not name.startswith(VARIED))
+    return Node(
+        name=stage.id,
+        kind="stage",
+        label=" · ".join((stage.op, *notes)),
+        detail=detail,
+        products=nominal,
+        varied=len(products) - len(nominal),
+    )
 
 
 def _width(node: Node) -> float:
     """Return the width of a node's card in pixels."""
     texts = [text_width(node.name, _TITLE) * _BOLD, text_width(node.label, _TEXT), text_width(node.detail, _TEXT)]
-    texts += [text_width(_file(product), _TEXT) + 12 for product in node.products]
+    texts += [text_width(_file(product), _TEXT) + 12 for product in node.files]
     return min(_MOST, max(_LEAST, max(texts) + 2 * _PADDING + 1))
 
 
 def _height(node: Node) -> float:
     """Return the height of a node's card in pixels."""
-    products = 8 + _LINE * len(node.products) if node.products else 0.0
+    products = 8 + _LINE * len(node.files) if node.files else 0.0
     return 46 + (_LINE if node.detail else 0.0) + products
 
 
 def _card(node: Node, box: Box, place: Place) -> Markup:
     """Return a node's card, with everything that it was too small for as its tooltip."""
-    tooltip = escaped("\n".join(filter(None, (node.name, node.label, node.detail, *node.products))))
+    tooltip = escaped("\n".join(filter(None, (node.name, node.label, node.detail, *node.files))))
     if node.kind == "source":
         back = element("rect", width=box.width, height=box.height, rx=14, class_="fa-source")
     else:
@@ -207,11 +236,11 @@ def _lines(node: Node, box: Box) -> Iterator[Markup]:
     yield _line(shortened(node.label, _TEXT, room), _PADDING, 37, "fa-dim")
     if node.detail:
         yield _line(shortened(node.detail, _TEXT, room, end=0), _PADDING, 53, "fa-ink")
-    first = box.height - _LINE * len(node.products)
-    if node.products:
+    first = box.height - _LINE * len(node.files)
+    if node.files:
         rule = f"M{number(_PADDING)} {number(first - 5)}h{number(room)}"
         yield element("path", d=rule, class_="fa-line", stroke_opacity="0.4")
-    for position, product in enumerate(node.products):
+    for position, product in enumerate(node.files):
         y = first + _LINE * position + 8
         yield _sheet(_PADDING, y)
         yield _line(shortened(_file(product), _TEXT, room - 12), _PADDING + 12, y, "fa-ink")
@@ -239,7 +268,11 @@ def _link(link: Link, kind: EdgeKind | None) -> Markup:
     curve = f"M{number(x1)} {number(y1)}C{number(x1)} {middle} {number(x2)} {middle} {number(x2)} {last}"
     trunk = f"V{number(link.through)}" if link.through > y2 else ""
     path = element(
-        "path", d=curve + trunk, class_="fa-line", stroke_width=1.4, stroke_dasharray="4 3" if kind == "order" else None
+        "path",
+        d=curve + trunk,
+        class_="fa-line",
+        stroke_width=2.2 if kind == "product" else 1.4,
+        stroke_dasharray="4 3" if kind == "order" else None,
     )
     tip = element("path", d=f"M{number(x2 - 4)} {number(y2 - 7)}L{number(x2)} {number(y2)}l4 -7z", class_="fa-tip")
     return joined(path, tip) if kind else path

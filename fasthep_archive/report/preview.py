@@ -70,7 +70,7 @@ def preview(description: Description, *, plots: Mapping[str, Markup], graph_svg:
         "outputs": _outputs(description.outputs),
         "graph": element("div", graph_svg, class_="paper graph"),
         "stages": joined(*map(_stage, description.steps)) or escaped("None."),
-        "documents": _documents(description),
+        "documents": joined(_documents(description), _departures(description)),
         "inputs": _inputs(description.inputs),
         "environment": _environment(description),
         "packages": _packages(description),
@@ -228,6 +228,16 @@ def _documents(description: Description) -> Markup:
     paths = (description.main_document, *description.documents)
     links = [joined(escaped(", " if position else ""), _member(path)) for position, path in enumerate(paths)]
     return joined(escaped(f"Written in FAST-HEP's workflow language, version {description.language_version}: "), *links)
+
+
+def _departures(description: Description) -> Markup:
+    """Return where FAST-HEP would have given something else, to be opened with a click."""
+    if not description.departures:
+        return NOTHING
+    number = len(description.departures)
+    title = f"Differs from FAST-HEP 2026.10 in {count(number)} place{'' if number == 1 else 's'}"
+    items = [element("li", escaped(text)) for text in description.departures]
+    return element("details", element("summary", escaped(title)), element("ul", *items))
 
 
 def _environment(description: Description) -> Markup:
