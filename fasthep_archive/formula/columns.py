@@ -6,7 +6,7 @@ A column has one value per event (flat) or one list of values per event (jagged)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -85,3 +85,49 @@ def sliced(columns: Mapping[str, Column], start: int, stop: int) -> dict[str, Co
         valid = None if column.valid is None else column.valid[first:last]
         found[name] = Column(column.content[first:last], offsets, valid, column.words)
     return found
+
+
+def selected(column: Column, events: NDArray[np.bool_]) -> Column:
+    """Return the events of ``column`` for which ``events`` is true, with offsets from 0; a copy."""
+    if column.offsets is None:
+        kept, offsets = events, None
+    else:
+        counts = np.diff(column.offsets)
+        kept, offsets = np.repeat(events, counts), starts(counts[events])
+    valid = None if column.valid is None else column.valid[kept]
+    return Column(column.content[kept], offsets, valid, column.words)
+
+
+def concatenated(columns: Sequence[Column]) -> Column:
+    """Return the events of ``columns``, which are alike, one after the other; texts in order of appearance.
+
+    :param columns: at least one; all flat or all jagged, all texts or none.
+    """
+    if len(columns) == 1:
+        return columns[0]
+    words = tuple(dict.fromkeys(word for column in columns for word in column.words))
+    places = {word: place for place, word in enumerate(words)}
+    contents = [_recoded(column, places) if words else column.content for column in columns]
+    counts = [np.diff(column.offsets) for column in columns if column.offsets is not None]
+    return Column(
+        np.concatenate(contents),
+        starts(np.concatenate(counts)) if counts else None,
+        np.concatenate([_validity(column) for column in columns])
+        if any(column.valid is not None for column in columns)
+        else None,
+        words,
+    )
+
+
+def starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the offsets of lists with these numbers of values."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def _recoded(column: Column, places: Mapping[str, int]) -> Array:
+    """Return the positions of a column's texts among other words."""
+    return np.array([places[word] for word in column.words] or [0], np.int64)[column.content]
+
+
+def _validity(column: Column) -> NDArray[np.bool_]:
+    return np.ones(column.content.size, np.bool_) if column.valid is None else column.valid
