@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import variations
+
 BENCH = Path(__file__).parent
 PACKED = 2 * 1024**3
 """Bytes of the file that is packed and verified."""
@@ -78,6 +80,7 @@ def events_table(space: Path, events: int, count: int, fasthep: str | None) -> l
     run = [sys.executable, "-m", "fasthep_archive", "run", "workflow.yaml", "-q", "--no-cache", "-o", "out"]
     candidates: dict[str, Callable[[], Cost]] = {
         "uproot + numba loop, by hand": lambda: spent([sys.executable, BENCH / "handwritten.py", file]),
+        "uproot + awkward + hist": lambda: spent([sys.executable, BENCH / "columns.py", file]),
         "`fasthep-archive run -j 1`": lambda: spent([*run, "-j", "1"], cache, space),
         "`fasthep-archive run -j 2`": lambda: spent([*run, "-j", "2"], cache, space),
     }
@@ -96,6 +99,24 @@ def events_table(space: Path, events: int, count: int, fasthep: str | None) -> l
         lines.append(
             f"| {name} | {cost.cpu:.2f} | {cost.wall:.2f} | {speed} | {cost.cpu / hand.cpu:.2f} | {cost.memory / 1e6:.0f} |"
         )
+    return lines
+
+
+def variations_table(space: Path, events: int, count: int) -> list[str]:
+    """Compare the workflow alone with the same and systematic variations, on the file of :func:`events_table`."""
+    cache = {"FASTHEP_ARCHIVE_CACHE": str(space / "cache")}
+    candidates: dict[str, Callable[[], Cost]] = {}
+    for number in variations.COUNTS:
+        name = f"variations_{number}.yaml"
+        (space / name).write_text(variations.workflow(events, number))
+        run = [sys.executable, "-m", "fasthep_archive", "run", name, "-q", "--no-cache", "-j", "1", "-o", f"out{number}"]
+        candidates[str(number)] = lambda run=run: spent(run, cache, space)
+    found = rounds(candidates, count)
+    first = found[str(variations.COUNTS[0])].cpu
+    lines = ["| variations | CPU s | wall s | one more costs, of the first |", "|---|---|---|---|"]
+    for name, cost in found.items():
+        more = f"{(cost.cpu - first) / (int(name) - 1) / first:.1%}" if int(name) > 1 else ""
+        lines.append(f"| {name} | {cost.cpu:.2f} | {cost.wall:.2f} | {more} |")
     return lines
 
 
@@ -244,6 +265,7 @@ def main() -> None:
         space = Path(directory)
         tables = {
             "EVENTS": events_table(space, options.events, options.rounds, options.fasthep),
+            "VARIATIONS": variations_table(space, options.events, options.rounds),
             "PACKING": packing_table(space, options.rounds),
             "START": start_table(space, options.rounds),
             "ENVIRONMENT": environment_table(space, options.rounds),

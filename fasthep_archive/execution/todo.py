@@ -13,8 +13,9 @@ from fasthep_archive.execution.plan import Derived, Merge, Pass, Plan
 class Job:
     """A pass that is needed, and the nodes whose parts the store lacks.
 
-    A pass whose nodes take values that are not known yet is several jobs: one for what can begin at once, and one for
-    each set of derivations that has to come before.
+    A pass whose nodes take values that are not known yet is several jobs: one for what can begin at once, one for what
+    takes values that follow from that, and so on. A file is read once for each of these levels, however many
+    variations there are.
 
     :ivar needs: names of the tasks that must have finished before.
     """
@@ -88,22 +89,45 @@ def _lacking(plan: Plan, store: Container[Digest]) -> tuple[Mapping[str, Merge |
 
 def _jobs(plan: Plan, absent: set[Digest], lacking: Mapping[str, Merge | Derived]) -> Iterator[Job]:
     """Yield the passes that compute an absent part. Equal parts (same file listed twice) are computed once."""
+    levels = _levels(plan, lacking)
     for step in plan.passes:
         nodes = [node for node, key in step.parts.items() if key in absent]
         once = {step.parts[node]: node for node in reversed(nodes)}
         absent.difference_update(once)
-        groups: dict[tuple[str, ...], list[str]] = {}
+        groups: dict[int, list[str]] = {}
+        before: dict[int, dict[str, None]] = {}
         for node in nodes:
             if once[step.parts[node]] == node:
-                groups.setdefault(_before(plan, step, node, lacking), []).append(node)
-        for before, group in groups.items():
-            after = "" if not before else f" after {', '.join(lacking[node].node.label for node in before)}"
+                values = _before(plan, step, node, lacking)
+                level = max((levels[value] + 1 for value in values), default=0)
+                groups.setdefault(level, []).append(node)
+                before.setdefault(level, {}).update(dict.fromkeys(values))
+        for level, group in groups.items():
+            waited = list(before[level])
             yield Job(
-                name=f"{step.name}{after}",
+                name=_name(step, level, [lacking[node].stage for node in waited]),
                 step=step,
                 nodes=tuple(group),
-                needs=tuple(lacking[node].name for node in before),
+                needs=tuple(lacking[node].name for node in waited),
             )
+
+
+def _name(step: Pass, level: int, waited: Sequence[str]) -> str:
+    """Return the name of a job: unique, since there is one for each level of a pass."""
+    if not level:
+        return step.name
+    return f"{step.name} after {', '.join(dict.fromkeys(waited))}" + (f" ({level})" if level > 1 else "")
+
+
+def _levels(plan: Plan, lacking: Mapping[str, Merge | Derived]) -> Mapping[str, int]:
+    """Return for each node that has to be made how many passes over one partition come one after the other before."""
+    levels: dict[str, int] = {}
+    for node in plan.nodes:  # each comes after those that it takes
+        if node.node.id in lacking:
+            taken = [levels[name] for other in node.takes if (name := plan.node(other).node.id) in levels]
+            waits = isinstance(node, Merge)  # for values, to fill its parts with
+            levels[node.node.id] = max((level + waits for level in taken), default=0)
+    return levels
 
 
 def _before(plan: Plan, step: Pass, node: str, lacking: Mapping[str, Merge | Derived]) -> tuple[str, ...]:
