@@ -147,3 +147,15 @@ def test_a_ledger_that_is_damaged_is_none(desk: Desk, ran: Path) -> None:
     (ledger,) = (ran / "ledgers").iterdir()
     ledger.write_text("{")
     assert read_ledger(ran, desk.workflow(WORKFLOW)) is None
+
+
+def test_an_option_of_a_stage_in_a_workflow_is_named(desk: Desk, tmp_path: Path) -> None:
+    first, _, rest = WORKFLOW.partition("    - {id: Plain,")
+    inner = f"workflows:\n  other:\n    stages:\n    - {{id: Plain,{rest}"
+    workflow = desk.workflow(first + inner)
+    plan, _ = desk.planned(workflow)
+    desk.run(plan, tmp_path)
+    write_ledger(tmp_path, workflow, ledger_of(plan, workflow, "1"))
+    found = told(desk, tmp_path, (first + inner).replace("n > CUT", "n >= CUT"))
+    reasons = {reason for task in found for reason in task.because if "axes" in reason}
+    assert reasons == {"Plain: axes[0].source n > CUT -> n >= CUT"}

@@ -154,13 +154,15 @@ def _stage_changes(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Mappi
 
 def _stages(document: Mapping[str, JSON]) -> Mapping[str, JSON]:
     """Return the stages of a document by id, with their params one level up."""
-    analysis = cast("Mapping[str, Sequence[Mapping[str, JSON]]]", document["analysis"])
+    holders = [document.get("analysis"), *cast("Mapping[str, JSON]", document.get("workflows") or {}).values()]
+    found = [cast("Mapping[str, Sequence[Mapping[str, JSON]]]", holder) for holder in holders if holder]
     return {
         str(stage["id"]): {
             **{key: value for key, value in stage.items() if key not in ("id", "params")},
             **cast("Mapping[str, JSON]", stage["params"]),
         }
-        for stage in analysis["stages"]
+        for holder in found
+        for stage in holder.get("stages", ())
     }
 
 
@@ -168,7 +170,8 @@ def _around(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Iterator[str
     """Yield what changed outside of the stages."""
     for key in ("data", "sources", "joins", "fields", "systematics"):
         yield from _differences(before.get(key, _ABSENT), now.get(key, _ABSENT), key)
-    then, here = (cast("Mapping[str, JSON]", document["analysis"]).get("globals", {}) for document in (before, now))
+    analyses = (cast("Mapping[str, JSON]", document.get("analysis") or {}) for document in (before, now))
+    then, here = (analysis.get("globals", {}) for analysis in analyses)
     yield from _differences(then, here, "globals")
 
 
