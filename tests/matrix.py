@@ -1,8 +1,9 @@
 """One digest over many ways to compute. By hand, all of them, which takes some minutes because each compiles anew:
 
     nice python tests/matrix.py
+    nice python tests/matrix.py --arm64       another architecture too, emulated (Debian, as root; tests/arm64.py)
 
-The example and the benchmark's workflow are run in a process of their own for each variation: other processors to
+The examples and the benchmark's workflow are run in a process of their own for each variation: other processors to
 compile for, without FMA and AVX, without optimisation, other numbers of workers and partitions, NumPy and the C library
 without their special code; and the self-test, which compares every function with MPFR. Prints the digest of all
 products for each, and fails if they are not one.
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import arm64
 from command import Command
 
 from fasthep_archive import digest
@@ -87,19 +89,29 @@ def products(command: Command, workflow: Path, directory: Path, variation: Varia
     """Run ``workflow``, reusing nothing, and return the digest of the contents of all products."""
     words = ("run", workflow, "-o", directory, "-q", "--no-cache", *variation.options)
     command(*words, cwd=workflow.parent, **variation.variables)
+    return _contents(directory)
+
+
+def _contents(directory: Path) -> Digest:
     record = json.loads((directory / "record" / "run.json").read_bytes())
-    return digest.of_json({output["name"]: output["content"] for output in record["outputs"]})
+    outputs = [output for output in record["outputs"] if output["kind"] != "picture"]
+    return digest.of_json({output["name"]: output["content"] for output in outputs})
 
 
 def main() -> int:
     """Print the digest of each variation; return 1 if they differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=200_000, help="of the benchmark (default: %(default)s)")
+    parser.add_argument("--arm64", action="store_true", help="compute on an emulated arm64 too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         space = Path(directory)
         command = Command(cache=space / "cache")
-        workflows = (_example(command, space / "example"), _benchmark(space / "benchmark", options.events))
+        workflows = (
+            _example(command, space / "dimuon"),
+            _example(command, space / "top_background"),
+            _benchmark(space / "benchmark", options.events),
+        )
         found = set()
         for number, variation in enumerate(FULL):
             begun = time.monotonic()
@@ -111,12 +123,29 @@ def main() -> int:
             found.add(tuple(digests))
             print(*(word[:16] for word in digests), tested.split(" in ")[0], variation.name, sep="  ", end="  ")
             print(f"({time.monotonic() - begun:.0f} s)", flush=True)
-    print(f"{len(FULL)} variations, {len(found)} result{'s' * (len(found) > 1)}")
+        if options.arm64:
+            found.add(_emulated(workflows, space))
+    print(f"{len(FULL) + options.arm64} variations, {len(found)} result{'s' * (len(found) > 1)}")
     return 0 if len(found) == 1 else 1
 
 
+def _emulated(workflows: Sequence[Path], space: Path) -> tuple[Digest, ...]:
+    """Return the digests that an emulated arm64 gives, after its self-test."""
+    begun = time.monotonic()
+    machine = arm64.prepare(space / "arm64")
+    digests = []
+    for workflow in workflows:
+        out = space / f"{workflow.parent.name}-arm64"
+        machine("run", workflow.name, "-o", out, "-q", "--no-cache", "-j", "1", cwd=workflow.parent)
+        digests.append(_contents(out))
+    tested = machine("selftest", cwd=space).splitlines()[-2]
+    print(*(word[:16] for word in digests), tested.split(" in ")[0], "arm64, emulated", sep="  ", end="  ")
+    print(f"({time.monotonic() - begun:.0f} s)", flush=True)
+    return tuple(digests)
+
+
 def _example(command: Command, directory: Path) -> Path:
-    command("init", directory)
+    command("init", directory, "--example", directory.name)
     return directory / "workflow.yaml"
 
 

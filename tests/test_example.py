@@ -81,8 +81,18 @@ def test_init_touches_nothing_that_is_there(command: Command, tmp_path: Path) ->
 
 def test_check_finds_no_faults(command: Command, example: Path) -> None:
     said = command("check", "workflow.yaml", cwd=example)
-    assert said.stderr.splitlines() == ["no faults: 12 outputs from data, dy, ttbar in 3 partitions"]
+    assert said.stderr.splitlines() == [
+        "no faults: 12 outputs from data, dy, ttbar in 3 partitions",
+        "FAST-HEP 2026.10 would give something else in 5 places: --departures lists them",
+    ]
     assert said.stdout == ""
+
+
+def test_check_lists_where_fast_hep_differs(command: Command, example: Path) -> None:
+    said = command("check", "workflow.yaml", "--departures", cwd=example).stderr.splitlines()
+    assert [line.split(": ")[:2] for line in said[1:]] == [
+        ["differs from FAST-HEP 2026.10", f"rule {rule}"] for rule in "AAEEE"
+    ]
 
 
 def test_check_names_file_line_and_column_of_every_fault(command: Command, example: Path, tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def _add_check(commands: _Commands) -> None:
         commands, "check", verbs.check, "report every fault of a workflow, with file:line:column; run nothing"
     )
     _workflow_options(parser)
+    parser.add_argument("--departures", action="store_true", help="list where FAST-HEP would give something else")
     parser.add_argument("--json", action="store_true", help="print the faults as JSON")
 
 

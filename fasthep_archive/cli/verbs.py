@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fasthep_archive.bundle.form import counted
 from fasthep_archive.cli.output import agreed, described, print_json, progress_bar, screen, tell, tell_run, tell_sidecar
 from fasthep_archive.errors import WorkflowError
+
+if TYPE_CHECKING:
+    from fasthep_archive.workflow.departures import Departure
 
 
 def init(options: argparse.Namespace) -> int:
@@ -39,8 +44,6 @@ def check(options: argparse.Namespace) -> int:
         return error.exit_status
     for warning in checked.plan.warnings:
         tell(f"warning: {warning}")
-    for departure in departures(checked.workflow):
-        tell(f"differs from FAST-HEP 2026.10: {departure}")
     outputs = checked.plan.outputs
     if options.json:
         print_json([])
@@ -48,7 +51,17 @@ def check(options: argparse.Namespace) -> int:
         datasets = ", ".join(dataset.name for dataset in checked.workflow.datasets)
         partitions = counted(len(checked.plan.passes), "partition")
         tell(f"no faults: {counted(len(outputs), 'output')} from {datasets} in {partitions}")
+        _tell_departures(departures(checked.workflow), options)
     return 0
+
+
+def _tell_departures(found: Sequence[Departure], options: argparse.Namespace) -> None:
+    """Tell where FAST-HEP would have given something else, or in how many places."""
+    if found and not options.departures:
+        places = counted(len(found), "place")
+        tell(f"FAST-HEP 2026.10 would give something else in {places}: --departures lists them")
+    for departure in found if options.departures else ():
+        tell(f"differs from FAST-HEP 2026.10: {departure}")
 
 
 def run(options: argparse.Namespace) -> int:
