@@ -23,11 +23,15 @@ TESTS = (
     "plots",
     "products",
     "real_data",
+    "render",
     "remote",
     "root",
     "schema",
+    "sources",
+    "tables",
     "terminal",
     "view",
+    "writing",
 )
 """What meets the dependencies; the rest of the suite tests our own code, which is the same with any version."""
 

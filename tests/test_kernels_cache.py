@@ -360,7 +360,7 @@ def by_numba(text: str, kinds: tuple[str, ...], cache: Path) -> Lowered:
 
 
 def by_llvm(text: str, kinds: tuple[str, ...], _: Path) -> Lowered:
-    return loop_lowering.lowered(text, kinds)
+    return loop_lowering.lowered(text, "loop", kinds)
 
 
 @pytest.mark.parametrize("way", [by_numba, by_llvm])

@@ -166,7 +166,7 @@ def test_arithmetic_around_calls_is_vector_code():
         pytest.skip("this processor is no x86-64 with AVX2, and LLVM may think that vectors do not pay")
     (text,) = sources("exp(x * y) * sqrt(z * z + x)", "exp(x * y) - y * y")
     floats = ["const float64[]"] * text.partition("):")[0].count(", c")
-    made = loop_lowering.lowered(text, ["int64", *floats, "float64[]", "float64[]"])
+    made = loop_lowering.lowered(text, "loop", ["int64", *floats, "float64[]", "float64[]"])
     assert re.search(r"@llvm\.sqrt\.v\d+f64", made.text)
     assert not re.search(r"vector\.memcheck", made.text)
     assert made.needs == ("fasthep_strip_exp",)
@@ -345,11 +345,11 @@ def test_numba_and_llvm_alone_give_the_same_bits(seed: int, kernel_cache: Path):
 
 
 @pytest.mark.parametrize(
-    "line", ["out_0[0] = sorted(c0)", "out_0[0] = c0.size", "out_0[0] = 1", "x = c0", "x = 1\n    x = 1.0", "del x"]
+    "line", ["out_0[0] = sorted(c0)", "out_0[0] = c0.size", "out_0[0] = 1", "c0 = out_0", "x = 1\n    x = 1.0", "del x"]
 )
 def test_what_is_not_in_the_language_is_refused(line: str):
     with pytest.raises(LoweringError):
-        loop_lowering.lowered(f"def loop(c0, out_0):\n    {line}\n", ["const float64[]", "float64[]"])
+        loop_lowering.lowered(f"def loop(c0, out_0):\n    {line}\n", "loop", ["const float64[]", "float64[]"])
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64"])

@@ -287,4 +287,4 @@ def _same_length(cells: Cells, values: NDArray[np.generic]) -> None:
 
 
 def _kernels(cache: Path) -> ModuleType:
-    return kernel_cache.load(inspect.getsource(bins_source), _FUNCTIONS, cache=cache, name="bins")
+    return kernel_cache.load(inspect.getsource(bins_source), _FUNCTIONS, cache=cache, name="bins", lowerable=True)

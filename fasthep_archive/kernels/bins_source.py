@@ -1,5 +1,7 @@
 # mypy: ignore-errors
-"""The compiled part of binning, in the restricted Python that numba compiles and Python also runs.
+"""The compiled part of binning, in the language of :mod:`fasthep_archive.kernels.loop_lowering`.
+
+numba compiles it too, where bounds are checked and to be compared, and Python runs it.
 
 :mod:`fasthep_archive.kernels.bins` loads this text through :mod:`fasthep_archive.kernels.cache`. Each function takes
 ``cells`` one axis further, in place: ``cell * size + index``, with -1 staying -1. Loops have no data-dependent
@@ -70,7 +72,8 @@ def find_categories(values, keys, places, missing, positions):
             left -= half
         for i in range(count):
             k = np.uint64(found[i])
-            positions[begin + i] = places[k] if keys[k] == block[i] else missing
+            place = places[k]
+            positions[begin + i] = place if keys[k] == block[i] else missing
 
 
 def place_positions(cells, positions, size):

@@ -70,7 +70,7 @@ def _apart(plan: Schedule, source: Source) -> bool:
 def _compiled(text: str, cache: Path) -> Function:
     """Return the function of a loop's source, the same one for equal loops."""
     used = tuple(library for library in _libraries() if library.called(text))
-    unit = Unit(name="kernel", text=_HEADER + text, functions=("loop",), libraries=used, loop=True)
+    unit = Unit(name="kernel", text=_HEADER + text, functions=("loop",), libraries=used, lowerable=True)
     return Function.of(unit, "loop", cache)
 
 

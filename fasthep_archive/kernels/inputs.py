@@ -126,7 +126,7 @@ def few_enough(pairs: int, events: int, first_event: int) -> None:
 def read_only(values: Array) -> Array:
     """Return the values, contiguous and aligned, as a view that can't be written to.
 
-    numba compiles again for each kind of memory; one kind for all inputs is compiled once.
+    Loops are compiled again for each kind of memory; one kind for all inputs is compiled once.
     """
     if not (values.flags.c_contiguous and values.flags.aligned):
         values = values.copy()

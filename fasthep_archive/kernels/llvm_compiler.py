@@ -40,15 +40,15 @@ class Lowered:
     needs: tuple[str, ...] = ()
 
 
-def optimised(written: Written, symbol: str) -> Lowered:
-    """Return the function ``symbol``, which returns nothing, after LLVM's optimisation.
+def optimised(written: Written, symbol: str, *, returns: str = "none") -> Lowered:
+    """Return the function ``symbol`` after LLVM's optimisation.
 
     :raises DataError: if LLVM is permitted inexact arithmetic anywhere in it, or it needs what nobody has.
     """
     from llvmlite import binding
 
     target = processor()
-    made = Lowered(text=written(target.triple, target.fused), symbol=symbol, returns="none", processor=target)
+    made = Lowered(text=written(target.triple, target.fused), symbol=symbol, returns=returns, processor=target)
     options = binding.create_pipeline_tuning_options(speed_level=target.level)
     options.loop_vectorization, options.slp_vectorization = target.level > 1, False
     module = binding.parse_assembly(made.text)

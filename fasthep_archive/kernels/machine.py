@@ -1,8 +1,9 @@
 """Functions as machine code: one for each combination of types that they are called with.
 
-Object code is compiled once and found again on disk (:mod:`fasthep_archive.kernels.objects`): loops of programs by LLVM
-alone (:mod:`fasthep_archive.kernels.loop_lowering`), all else by numba. Where there can be none, because it would need
-what :mod:`fasthep_archive.kernels.linking` doesn't offer, numba compiles for this process alone.
+Object code is compiled once and found again on disk (:mod:`fasthep_archive.kernels.objects`): by LLVM alone
+(:mod:`fasthep_archive.kernels.loop_lowering`), or by numba what is not in our own language: nothing that a run needs.
+Where there can be none, because numba is told to check bounds, or it would need what
+:mod:`fasthep_archive.kernels.linking` doesn't offer, numba compiles for this process alone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fasthep_archive.kernels.unit import Unit
 Code: TypeAlias = Callable[[Sequence[Passed]], object]
 
 _MAKERS = (
-    *("unit.py", "passing.py", "linking.py", "strip_code.py", "llvm_compiler.py", "loop_lowering.py"),
+    *("unit.py", "passing.py", "linking.py", "strip_code.py", "llvm_compiler.py", "loop_lowering.py", "loop_values.py"),
     *("numba_compiler.py", "numba_intrinsics.py", "elementary/lowering.py"),
 )
 """The modules that decide what machine code is made of a source, and how it is called."""
@@ -103,10 +104,10 @@ class Function:
         }
 
     def _compiled(self, kinds: Sequence[Kind]) -> ObjectCode:
-        if self._unit.loop:
+        if self._unit.lowerable:
             from fasthep_archive.kernels import loop_lowering
 
-            return loop_lowering.object_code(self._unit.text, kinds)
+            return loop_lowering.object_code(self._unit.text, self._name, kinds)
         from fasthep_archive.kernels import numba_compiler
 
         return numba_compiler.object_code(self._unit, self._name, kinds, self._directory)

@@ -14,7 +14,7 @@ import functools
 import math
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -161,7 +161,7 @@ def function(name: str, cache: Path) -> Function:
 
 @functools.cache
 def _unit() -> Unit:
-    return unit_of(SOURCE)
+    return replace(unit_of(SOURCE), lowerable=True)
 
 
 @functools.cache

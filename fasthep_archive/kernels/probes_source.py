@@ -1,5 +1,7 @@
 # mypy: ignore-errors
-"""The compiled part of the self-test, in the restricted Python that numba compiles and Python also runs.
+"""The compiled part of the self-test, in the language of :mod:`fasthep_archive.kernels.loop_lowering`.
+
+numba compiles it too, where bounds are checked and to be compared, and Python runs it.
 
 :mod:`fasthep_archive.kernels.probes` loads this text. Arguments come as arrays, so that no compiler can know the
 results beforehand.

@@ -339,7 +339,7 @@ def _same_length(cells: Cells, values: NDArray[np.float64]) -> None:
 
 
 def _plain(array: Array, dtype: type[np.generic]) -> Array:
-    """Return the array as numba compiles it once: contiguous, aligned, writable; the same array when it is so."""
+    """Return the array as it is compiled once: contiguous, aligned, writable; the same array when it is so."""
     return np.require(array, dtype, ["C", "A", "W"])
 
 
@@ -354,4 +354,4 @@ def _guard(cells: int, width: int) -> None:
 
 
 def _kernels(cache: Path) -> ModuleType:
-    return kernel_cache.load(inspect.getsource(sums_source), _FUNCTIONS, cache=cache, name="sums")
+    return kernel_cache.load(inspect.getsource(sums_source), _FUNCTIONS, cache=cache, name="sums", lowerable=True)

@@ -1,8 +1,10 @@
 # mypy: ignore-errors
-"""The compiled part of exact sums, in the restricted Python that numba compiles and Python also runs.
+"""The compiled part of exact sums, in the language of :mod:`fasthep_archive.kernels.loop_lowering`.
+
+numba compiles it too, where bounds are checked and to be compared, and Python runs it.
 
 :mod:`fasthep_archive.kernels.sums` loads this text through :mod:`fasthep_archive.kernels.cache` and explains the
-representation. Nothing here is decorated, so the tests run the same functions as plain Python.
+representation.
 
 A finite double is ``±m * 2**(p - 1074)`` with ``m < 2**53`` and ``p = max(exponent field, 1) - 1``. Shifted by
 ``p % 32`` it is added to two neighbouring limbs: 32 bits to limb ``p // 32`` and the other 52 to the next one.
@@ -12,7 +14,7 @@ Work is done in blocks of 256: one loop gathers what is filled at all, one takes
 SIMD code), one adds. That is 1.5 to 2 times faster than one loop (3.6 against 5.4 ns for a pair of sums on
 a Zen 5, and no mispredicted branch for events that fail a selection).
 
-Indices that are known to be in range are cast to ``uint64``: numba then leaves out its test for negative ones.
+No index is negative. Those of the innermost loops are cast to ``uint64``: numba then leaves out its test for that.
 """
 
 import numpy as np
@@ -40,7 +42,7 @@ def count_cells(cells, counts):
             counts[np.uint64(chosen[i])] += 1
 
 
-def gather(start, stop, cells, size, values, chosen, terms):
+def gather(start, stop, cells, size, values, chosen, terms) -> int:
     """Write the cells in range and their values to ``chosen`` and ``terms``; return how many."""
     count = 0
     for i in range(start, stop):
@@ -51,7 +53,7 @@ def gather(start, stop, cells, size, values, chosen, terms):
     return count
 
 
-def take_apart(count, chosen, terms, window, parts):
+def take_apart(count, chosen, terms, window, parts) -> bool:
     """Write where each term goes and its two parts; return whether all were zero or normal and inside the window.
 
     Limbs are numbered from ``first``. The window's last limb takes carries only.
@@ -78,7 +80,7 @@ def take_apart(count, chosen, terms, window, parts):
     return outside >= 0
 
 
-def covered(count, terms, window):
+def covered(count, terms, window) -> bool:
     """Return whether the window holds every finite term, subnormal ones too."""
     _, first, width, _ = window
     for i in range(count):
@@ -133,7 +135,7 @@ def settle(window, cell):
     limbs[cell * width + width - 1] += carry
 
 
-def add_values(start, cells, values, adds, window):
+def add_values(start, cells, values, adds, window) -> int:
     """Add from ``start`` on; return where it stopped: the end, or a block for which the window is too narrow."""
     chosen = np.empty(BLOCK, np.int64)
     terms = np.empty(BLOCK, np.float64)
@@ -155,7 +157,7 @@ def add_values(start, cells, values, adds, window):
     return cells.size
 
 
-def add_weights(start, cells, weights, counts, window, window2):
+def add_weights(start, cells, weights, counts, window, window2) -> int:
     """Add weights and their squares, rounded to double, and count; return where it stopped, as ``add_values``."""
     chosen = np.empty(BLOCK, np.int64)
     terms = np.empty(BLOCK, np.float64)

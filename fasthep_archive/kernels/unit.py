@@ -31,7 +31,8 @@ class Unit:
     :ivar libraries: what the text imports, and what has functions that it calls without importing them.
     :ivar module: the module that the text is of, if it is of one.
     :ivar substitute: the module that takes its place; the text is then all of their package's.
-    :ivar loop: whether it is one loop in our own language, which LLVM alone can compile.
+    :ivar lowerable: whether it is in our own language (:mod:`fasthep_archive.kernels.loop_lowering`), which LLVM alone
+        can compile.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Unit:
     libraries: tuple[Unit, ...] = ()
     module: str = ""
     substitute: str = ""
-    loop: bool = False
+    lowerable: bool = False
 
     def canonical(self) -> JSON:
         """Return all that the machine code is made from."""
@@ -49,7 +50,7 @@ class Unit:
             "functions": list(self.functions),
             "libraries": [library.canonical() for library in self.libraries],
             "substitute": self.substitute,
-            "loop": self.loop,
+            "lowerable": self.lowerable,
         }
 
     def digest(self) -> Digest:

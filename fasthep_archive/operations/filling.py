@@ -115,6 +115,8 @@ class Filler:
         self.axes = [axis.axis(cache) for axis in filling.axes]
         cells, weighted = prod(self.sizes()), filling.weights != "none"
         self.sums = [WeightedSums(cells, cache=cache, weighted=weighted) for _ in filling.layers]
+        self._memory = np.empty(0, np.int64)
+        self._ones = np.empty(0)
 
     def add(self, values: Sequence[Column], texts: Mapping[str, Column]) -> None:
         columns = list(values)
@@ -128,7 +130,7 @@ class Filler:
         ]
         cells = self._cells(placed, selected)
         if self._filling.weights == "unit":
-            weights = [np.ones(len(cells))] * len(self.sums)
+            weights = [self._unit_weights(len(cells))] * len(self.sums)
         for number, sums in enumerate(self.sums):
             sums.add(cells, None if weights is None else weights[number])
 
@@ -142,15 +144,28 @@ class Filler:
         return State(header={"categories": categories, "layers": list(self._filling.layers)}, arrays=arrays)
 
     def _cells(self, columns: Sequence[Column], selected: NDArray[np.bool_] | None) -> bins.Cells:
-        """Return the cell of each entry; axes and sums may have grown."""
+        """Return the cell of each entry, until the next block comes; axes and sums may have grown."""
+        cells = self._memory_for(len(columns[0].content if selected is None else selected))
         if selected is None:
-            cells = np.zeros(len(columns[0].content), np.int64)
+            cells.fill(0)
         else:
-            cells = np.where(selected, np.int64(0), np.int64(-1))
+            np.subtract(selected, 1, out=cells, dtype=np.int64)  # 0, and -1 for what is not selected
         before = self.sizes()
         bins.place(cells, self.axes, columns)
         self.grow(before)
         return cells
+
+    def _memory_for(self, entries: int) -> bins.Cells:
+        """Return memory for cells, the same for all blocks: new memory costs half as much as placing the entries."""
+        if len(self._memory) < entries:
+            self._memory = np.empty(entries, np.int64)
+        return self._memory[:entries]
+
+    def _unit_weights(self, entries: int) -> NDArray[np.float64]:
+        """Return a one for each entry."""
+        if len(self._ones) < entries:
+            self._ones = np.ones(entries)
+        return self._ones[:entries]
 
     def sizes(self) -> list[int]:
         """Return the sizes of the axes."""

@@ -117,8 +117,7 @@ class Body:
         self.function.attributes.add("nounwind")
         self._entry = self.function.append_basic_block("entry")
         self._builder = ir.IRBuilder(self.function.append_basic_block("body"))
-        for argument, value in zip(tree.args.args, self.function.args, strict=True):
-            self._assign(argument.arg, value)
+        self._take([argument.arg for argument in tree.args.args])
         self._block(tree.body)
         if not self._ended():
             nothing = isinstance(self.function.ftype.return_type, ir.VoidType)
@@ -126,6 +125,11 @@ class Body:
         ir.IRBuilder(self._entry).branch(self.function.basic_blocks[1])
         if "noinline" not in self.function.attributes:
             self.function.attributes.add("alwaysinline")
+
+    def _take(self, names: Sequence[str]) -> None:
+        """Make what the function is called with the values of its parameters."""
+        for name, value in zip(names, self.function.args, strict=True):
+            self._assign(name, value)
 
     # Statements
 
