@@ -98,8 +98,21 @@ def command(name: str, text: str, verb: argparse.ArgumentParser) -> str:
     actions = [action for action in verb._actions if not isinstance(action, argparse._HelpAction)]
     arguments = [str(action.metavar) for action in actions if not action.option_strings]
     usage = f"    fasthep-archive {name} {' '.join(arguments)} [OPTIONS]"
-    rows = [(spelled(action), explained(action)) for action in actions]
+    rows = [row for action in actions for row in described_action(action)]
     return f"{usage}\n\n{text[0].upper()}{text[1:]}.\n\n{table(('argument or option', 'meaning'), rows)}"
+
+
+def described_action(action: argparse.Action) -> Iterable[tuple[str, str]]:
+    """Yield the row of an argument or option; of an argument that is one of several commands, a row for each option."""
+    if not isinstance(action, argparse._SubParsersAction):
+        yield spelled(action), explained(action)
+        return
+    yield spelled(action), "one of " + ", ".join(f"`{name}`" for name in action.choices)
+    for choice in action._choices_actions:
+        yield f"`{choice.dest}`", choice.help or ""
+        for option in action.choices[choice.dest]._actions:
+            if not isinstance(option, argparse._HelpAction):
+                yield f"`{choice.dest}` {spelled(option)}", explained(option)
 
 
 def spelled(action: argparse.Action) -> str:
