@@ -187,7 +187,8 @@ class _Walk:
         """Report what the variation refers to and what is known at no stage."""
         assert self._variation is not None
         variation, scopes = self._variation, [self._lowering.scope(stream) for stream in self._streams.values()]
-        if any(stream.uncertain for stream in self._streams.values()):
+        read = any(True for _ in self._outline.stages(self._kind.root))
+        if not read or any(stream.uncertain for stream in self._streams.values()):
             return
         places: list[tuple[str, tuple[str | int, ...], str]] = [
             (name, ("requires", number), "requires") for number, name in enumerate(variation.requires)

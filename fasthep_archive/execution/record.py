@@ -174,9 +174,11 @@ def make_record(
 
 
 def _stages(nodes: Iterable[str], plan: Plan) -> tuple[str, ...]:
-    """Return the stages of some nodes of which the plan keeps the files."""
-    kept = {node.node.id: node.stage for node in plan.nodes if node.kept}
-    return tuple(dict.fromkeys(kept[node] for node in nodes if node in kept))
+    """Return the stages whose nodes are all among ``nodes``, of those whose files the plan keeps."""
+    left = frozenset(nodes)
+    kept = [node for node in plan.nodes if node.kept and node.node.variation is None]
+    changed = {node.stage for node in kept if node.node.id not in left}
+    return tuple(dict.fromkeys(node.stage for node in kept if node.stage not in changed))
 
 
 def read_record(value: JSON, workflow: Workflow) -> Record:

@@ -54,14 +54,18 @@ class Root:
 
 
 def used_roots(workflow: Workflow, report: Callable[[Fault], None]) -> tuple[tuple[Root, ...], Mapping[str, str]]:
-    """Return the roots that stages read, sources first, and the root of each stage that reads one, by the stage's id.
+    """Return the roots that are read or observed, sources first, and the root of each stage that reads one, by its id.
 
     Stages whose streams come from different roots, and joins of different ranges of entries, are faults.
     """
     sources = {source.id: source for source in workflow.sources}
     joins = {join.id: join for join in workflow.joins}
     stages = dict(_stage_roots(workflow, {*sources, *joins}, report))
-    used = set(stages.values())
+    used = {
+        *stages.values(),
+        *(source.id for source in workflow.sources if source.observers),
+        *(join.id for join in workflow.joins if join.observers),
+    }
     roots = [_of_source(source, workflow) for source in sources.values() if source.id in used]
     for join in joins.values():
         parts = [(item.prefix, sources[item.source]) for item in join.inputs if item.source in sources]

@@ -40,8 +40,11 @@ class Dataset:
     path: DocumentPath = field(compare=False)
 
 
-def read_datasets(draft: Draft) -> tuple[Dataset, ...]:
-    """Return the datasets without faults in the order of the document, those of the top-level key first."""
+def read_datasets(draft: Draft, *, required: bool = True) -> tuple[Dataset, ...]:
+    """Return the datasets without faults in the order of the document, those of the top-level key first.
+
+    :param required: whether a document without any is at fault.
+    """
     default = text(draft.get("data", "defaults", "eventtype")) or "mc"
     first: dict[str, Dataset] = {}
     sound = []
@@ -54,7 +57,7 @@ def read_datasets(draft: Draft) -> tuple[Dataset, ...]:
             if len(draft.faults) == faults:
                 sound.append(dataset)
     places: tuple[DocumentPath, ...] = (("datasets",), ("data",), ("data", "datasets"))
-    if not any(draft.raw(*path) for path in places[::2]) and not any(map(draft.misspelt, places)):
+    if required and not any(draft.raw(*path) for path in places[::2]) and not any(map(draft.misspelt, places)):
         draft.fault(("data",), "there are no datasets", "write data: {datasets: [{name: ..., files: [...]}]}", key=True)
     return tuple(sound)
 

@@ -52,6 +52,7 @@ from fasthep_archive.workflow.streams import (
 )
 from fasthep_archive.workflow.systematics import (
     Variation,
+    check_event_types,
     include_nominal,
     read_variations,
     resolved_systematics,
@@ -169,6 +170,8 @@ def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
     layouts = read_layouts(draft)
     stages = read_stages(draft, streams, primary, {layout.name: layout for layout in layouts})
     observers = observed(draft, *_nodes(stages.all, streams, joins))
+    if not (stages.all or observers or any(source.observers for source in sources)):
+        _refuse_nothing(draft)
     name = text(draft.get("workflow", "name")) or document.name
     variations = read_variations(draft, stages.all, stages.broken, declared_names(draft))
     toys = next((source.options for source in sources if source.kind == KIND), None)
@@ -176,7 +179,7 @@ def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
         name=name,
         version=text(draft.get("workflow", "version")),
         language=document.language,
-        datasets=addressed(draft, read_datasets(draft), toys),
+        datasets=addressed(draft, read_datasets(draft, required=toys is None), toys),
         sources=tuple(_observed(source, f"read.{source.id}", observers) for source in sources),
         joins=tuple(_observed(join, f"join.{join.id}", observers) for join in joins),
         primary_stream=primary,
@@ -192,6 +195,7 @@ def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
         warnings=tuple(sorted(dict.fromkeys(draft.warnings), key=_place)),
         document=_with_profiles(document, profiles, draft.moved),
     )
+    check_event_types(draft, variations, stages.all, {dataset.eventtype for dataset in workflow.datasets})
     return workflow, tuple(sorted(dict.fromkeys(draft.faults), key=_place))
 
 
@@ -235,7 +239,7 @@ def _resolved_analysis(workflow: Workflow) -> JSON:
     shared = [resolved_stage(stage) for stage in workflow.stages if stage.id not in elsewhere]
     return {
         **({"globals": workflow.constants} if workflow.constants else {}),
-        **({"stages": shared} if shared else {}),
+        **({"stages": shared} if shared or not workflow.workflows else {}),
     }
 
 
@@ -253,6 +257,13 @@ def _nodes(
     known = {f"{kind}.{stream}": stream for stream, kind in kinds.items()}
     known |= {f"stage.{stage.id}": stage.id for stage in stages}
     return known, {f"project.{stream}": f"{kind}.{stream}" for stream, kind in kinds.items()}
+
+
+def _refuse_nothing(draft: Draft) -> None:
+    """Report a list of stages without any: nothing would be left behind."""
+    place = ("analysis", "stages")
+    if draft.sound(place) and isinstance(written := draft.raw(*place), Sequence) and not written:
+        draft.fault(place, "analysis.stages is empty")
 
 
 def _observed(holder: _Holder, node: str, observers: Mapping[str, tuple[Observer, ...]]) -> _Holder:

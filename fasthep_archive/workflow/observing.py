@@ -32,7 +32,9 @@ def observed(draft: Draft, known: Mapping[str, str], aliased: Mapping[str, str])
         for number, named in enumerate(sequence(mapping(value).get("at"))):
             node = aliased.get(str(named), str(named))
             if node in known:
-                found.setdefault(node, []).append(observer)
+                placed = found.setdefault(node, [])
+                if not any(other is observer for other in placed):  # join.X and project.X are one node here
+                    placed.append(observer)
             else:
                 place = (*path, "at") if single else (*path, "at", number)
                 draft.fault(place, f"there is no node {node!r} to observe", _node_hint(node, known))

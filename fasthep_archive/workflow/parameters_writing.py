@@ -9,6 +9,7 @@ from typing import cast
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
+from fasthep_archive.workflow.datasets import declared_names
 from fasthep_archive.workflow.draft import Draft, sequence
 from fasthep_archive.workflow.hanging import LIFECYCLE, When, Write
 from fasthep_archive.workflow.streams import Layout
@@ -80,7 +81,8 @@ def _check_path(path: str, when: When, at: DocumentPath, draft: Draft) -> None:
             draft.fault(at, f"{what} {{{token}}}", f"known here: {known}")
     if re.search(r"[{}]", _TOKEN.sub("", path)):
         draft.fault(at, f"a brace in {path!r} stands alone", "tokens are written {dataset}")
-    if when == "partition" and "part" in tokens and not {"dataset", "partition_id"} & set(tokens):
+    several = len(declared_names(draft)) > 1
+    if several and when == "partition" and "part" in tokens and not {"dataset", "partition_id"} & set(tokens):
         draft.fault(at, "all datasets have a part 0_0", "write {dataset}_{part}, or {partition_id}")
 
 

@@ -8,6 +8,7 @@ from typing import Literal, cast
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
+from fasthep_archive.workflow.datasets import declared_names
 from fasthep_archive.workflow.draft import Draft, mapping, sequence, text
 from fasthep_archive.workflow.hanging import Observer
 from fasthep_archive.workflow.observing import read_observers, resolved_observer
@@ -231,7 +232,7 @@ def _source(name: str, entry: Mapping[str, JSON], path: DocumentPath, draft: Dra
     columns = entry.get("columns" if kind == "workshop.parquet" else "branches")
     if kind == "workshop.parquet":
         draft.moved[(*path, "branches")] = (*path, "columns")
-    for key in _MEANINGLESS if kind == "workshop.toy_source" else ():
+    for key in _MEANINGLESS if kind == "workshop.toy_source" and declared_names(draft) else ():
         if key in entry:
             draft.warn((*path, key), f"{key!r} has no effect: datasets say it of themselves", key=True)
     return Source(

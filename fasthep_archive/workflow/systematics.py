@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -85,6 +85,26 @@ def resolved_systematics(variations: Sequence[Variation], stages: Sequence[Stage
     """Return the key ``systematics`` as a document of the newest version writes it."""
     known = {stage.id: stage for stage in stages}
     return {"include_nominal": nominal, "variations": [_resolved(variation, known) for variation in variations]}
+
+
+def check_event_types(
+    draft: Draft, variations: Iterable[Variation], stages: Iterable[Stage], eventtypes: Collection[str]
+) -> None:
+    """Report event types of no dataset: what is for these alone would vanish without a word.
+
+    :param eventtypes: of the datasets; ``data`` and ``mc`` may be named whether there are any or not.
+    """
+    places = [(eventtype, (*item.path, "applies_to")) for item in variations for eventtype in item.eventtypes or ()]
+    for stage in stages:
+        applied = mapping(mapping(stage.params.get("variations")).get("apply_to"))
+        if "eventtype" in applied:
+            place = (*stage.path, "params", "variations", "apply_to", "eventtype")
+            places.append((str(applied["eventtype"]), place))
+    known = sorted({"data", "mc", *eventtypes})
+    for eventtype, place in places:
+        if eventtype not in known:
+            hint = nearest(eventtype, known) or f"known are {', '.join(known)}"
+            draft.fault(place, f"no dataset has the event type {eventtype!r}", hint)
 
 
 class _Reader:

@@ -1,7 +1,8 @@
 """Datasets of toy events (``toy://dy``), as files whose names say everything that their events depend on.
 
 What a dataset says of its toy events (``nevents``, ``seed``, ``weight``) goes before what the source says, and both
-before FAST-HEP's defaults. Unlike there, a seed or weight of 0 is one.
+before FAST-HEP's defaults. Unlike there, a seed or weight of 0 is one. Where a document has no datasets, the source
+itself is one.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from urllib.parse import quote, urlencode
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
 from fasthep_archive.workflow.addresses import scheme
-from fasthep_archive.workflow.datasets import Dataset
-from fasthep_archive.workflow.draft import Draft
+from fasthep_archive.workflow.datasets import Dataset, declared_names, event_type
+from fasthep_archive.workflow.draft import Draft, mapping, text
 from fasthep_archive.workflow.values import DocumentPath
 
 SCHEME = "toy"
 KIND = "workshop.toy_source"
 PROCESSES = ("data", "dy", "qcd", "ttbar")
 EVENTS, SEED, WEIGHT = 1_000_000, 12345, 1.0
+DATASET, PROCESS = "toy", "dy"
 """What is generated where nothing says otherwise, as in FAST-HEP."""
 
 
@@ -30,7 +32,26 @@ def addressed(draft: Draft, datasets: Iterable[Dataset], options: Mapping[str, J
 
     :param options: of the source of toy events; none if there is no such source, which is a fault if it is needed.
     """
-    return tuple(_addressed(draft, dataset, options) for dataset in datasets)
+    found = tuple(datasets)
+    if options is not None and not declared_names(draft):
+        entries = ((path, mapping(value)) for path, value in draft.entries("sources"))
+        found = tuple(_whole_source(entry, path) for path, entry in entries if entry.get("kind") == KIND)[:1]
+    return tuple(_addressed(draft, dataset, options) for dataset in found)
+
+
+def _whole_source(entry: Mapping[str, JSON], path: DocumentPath) -> Dataset:
+    """Return the dataset that a source of toy events is where the document has none."""
+    name, process = (text(entry.get(key)) or default for key, default in (("dataset", DATASET), ("process", PROCESS)))
+    said = text(entry.get("event_type")) or text(entry.get("eventtype"))
+    return Dataset(
+        name=name,
+        files=(f"{SCHEME}://{process}",),
+        nevents=None,
+        eventtype=event_type(said or ("data" if process.lower() == "data" else "mc")),
+        group=name,
+        meta={},
+        path=path,
+    )
 
 
 def _addressed(draft: Draft, dataset: Dataset, options: Mapping[str, JSON] | None) -> Dataset:
