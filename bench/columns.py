@@ -18,7 +18,9 @@ BRANCHES = ["Muon_Px", "Muon_Py", "Muon_Pz", "Muon_E", "Muon_Iso", "EventWeight"
 def mass(muons: ak.Array) -> np.ndarray:
     """Return the mass of the first two muons; NaN with fewer."""
     pair = muons[ak.num(muons) >= 2][:, :2]
-    total = {name: ak.to_numpy(ak.sum(ak.values_astype(pair[name], "float64"), axis=1)) for name in ("Px", "Py", "Pz", "E")}
+    total = {
+        name: ak.to_numpy(ak.sum(ak.values_astype(pair[name], "float64"), axis=1)) for name in ("Px", "Py", "Pz", "E")
+    }
     squared = total["E"] ** 2 - (total["Px"] ** 2 + total["Py"] ** 2 + total["Pz"] ** 2)
     found = np.full(len(muons), np.nan)
     found[ak.to_numpy(ak.num(muons) >= 2)] = np.sqrt(np.maximum(squared, 0.0))

@@ -109,7 +109,19 @@ def variations_table(space: Path, events: int, count: int) -> list[str]:
     for number in variations.COUNTS:
         name = f"variations_{number}.yaml"
         (space / name).write_text(variations.workflow(events, number))
-        run = [sys.executable, "-m", "fasthep_archive", "run", name, "-q", "--no-cache", "-j", "1", "-o", f"out{number}"]
+        run = [
+            sys.executable,
+            "-m",
+            "fasthep_archive",
+            "run",
+            name,
+            "-q",
+            "--no-cache",
+            "-j",
+            "1",
+            "-o",
+            f"out{number}",
+        ]
         candidates[str(number)] = lambda run=run: spent(run, cache, space)
     found = rounds(candidates, count)
     first = found[str(variations.COUNTS[0])].cpu

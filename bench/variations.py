@@ -24,7 +24,9 @@ def workflow(events: int, variations: int) -> str:
     if not entries:
         return text
     scaled = [
-        f'          - {{name: Muon_{name}_{n}, expr: "{1 + 0.01 * n} * Muon_{name}"}}' for n in shifts for name in components
+        f'          - {{name: Muon_{name}_{n}, expr: "{1 + 0.01 * n} * Muon_{name}"}}'
+        for n in shifts
+        for name in components
     ]
     stage = "\n".join(["    - id: Scales", "      op: hep.define", "      params:", "        variables:", *scaled])
     systematics = "\n".join(["systematics:", "  variations:", *entries])
