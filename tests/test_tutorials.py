@@ -33,7 +33,6 @@ DIFFERENT = {
     "trigger_jets": "B",  # FAST-HEP counts everything twice
 }
 """Documents whose nominal numbers FAST-HEP gets wrong, and the rule."""
-VARIED = ("variations", "ex2_needs_systematics")
 
 Bins = dict[tuple[int, ...], list[float]]
 Ran = Callable[[str], Path]
@@ -279,6 +278,20 @@ def test_a_scale_of_momenta_decides_which_events_pass(ran: Ran, folder: Path) ->
     assert scaled != written
     (folder / "scaled.yaml").write_text(scaled)
     assert cutflow(varied(ran("variations"), "scale_up"), "Cuts") == cutflow(ran("scaled"), "Cuts")
+
+
+@pytest.mark.parametrize("product", ["Select", "LeadPtHist"])
+def test_a_scale_of_momenta_reaches_the_cuts_of_an_example(product: str, ran: Ran, folder: Path) -> None:
+    written = (folder / "ex2_needs_systematics.yaml").read_text()
+    scaled = written.replace("Muon_Pt > 20", "Muon_Pt_up > 20").replace("leading(Muon_Pt)", "leading(Muon_Pt_up)")
+    (folder / "scaled_example.yaml").write_text(scaled)
+    directory, other = varied(ran("ex2_needs_systematics"), "muon_scale_up"), ran("scaled_example")
+    if product == "Select":
+        assert cutflow(directory, product) == cutflow(other, product)
+        kept = given("ex2_needs_systematics")["systematics"]["muon_scale_up"]["cutflows"]["Select"]  # type: ignore[index]
+        assert_rows(cutflow(ran("ex2_needs_systematics"), product), rows(kept))  # FAST-HEP leaves the yields nominal
+    else:
+        assert bins(histogram(directory, product)) == bins(histogram(other, product))
 
 
 def test_a_scale_of_momenta_reaches_cuts(ran: Ran) -> None:
