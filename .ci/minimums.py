@@ -27,8 +27,6 @@ TESTS = (
     "remote",
     "root",
     "schema",
-    "sources",
-    "tables",
     "terminal",
     "view",
     "writing",

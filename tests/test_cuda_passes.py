@@ -82,6 +82,7 @@ def test_the_example_has_the_states_of_the_cpu(passes: DevicePasses, example: Pa
     assert len(done) >= 3
 
 
+@pytest.mark.slow
 def test_variations_have_the_states_of_the_cpu(passes: DevicePasses, kernel_cache: Path):
     done = [
         equal(on_device(passes, step, work), states(step.partition, work, kernel_cache))
@@ -198,6 +199,7 @@ def test_real_files_have_the_states_of_the_cpu(
     assert len(found) >= 1
 
 
+@pytest.mark.slow
 def test_the_number_of_blocks_does_not_matter(example: Path, kernel_cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(device_pass, "BLOCK", 97)
     step, work = next(works(planned(example / "workflow.yaml", kernel_cache)))
@@ -272,6 +274,7 @@ def needed(step: Pass, work: Work, cache: Path, block: int) -> int:
     return ample.most
 
 
+@pytest.mark.slow
 def test_blocks_are_halved_until_they_fit(example: Path, kernel_cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(device_pass, "SMALLEST", 16)
     step, work = next(works(planned(example / "workflow.yaml", kernel_cache)))

@@ -33,6 +33,8 @@ DIFFERENT = {
     "trigger_jets": "B",  # FAST-HEP counts everything twice
 }
 """Documents whose nominal numbers FAST-HEP gets wrong, and the rule."""
+PACKED = ("ex1_zmumu_like", "ex2_needs_systematics", "object_selections", "planets", "partitioned_skim")
+"""Documents that are packed and replayed always; the others are so when slow tests are asked for."""
 
 Bins = dict[tuple[int, ...], list[float]]
 Ran = Callable[[str], Path]
@@ -147,7 +149,9 @@ def varied(directory: Path, variation: str) -> Path:
 # --- All ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name in PACKED else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_it_is_packed_and_replayed(name: str, folder: Path, tmp_path: Path, kernel_cache: Path) -> None:
     bundle = tmp_path / f"{name}.crate.zip"
     document = folder / f"{name}.yaml"
