@@ -5,21 +5,12 @@ from pathlib import Path
 
 import pytest
 from command import EPOCH, Command, with_kernels
+from shared import SHARED, needed
 
 collect_ignore = ["golden/make.py"]
 """A script, which has no tests."""
 collect_ignore_glob = ["gate/*"]
 """Files with planted faults, which are read and never run."""
-SHARED = Path(__file__).parents[2] / "shared"
-
-
-def needed(path: Path) -> Path:
-    """Return ``path`` if it is there; CI must have it, others may not."""
-    if not path.exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"{path} is missing, and CI must have it")
-        pytest.skip(f"needs {path}, which is not part of the repository")
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import uproot
-from conftest import with_kernels
+from command import with_kernels
 
 from fasthep_archive import archive
 

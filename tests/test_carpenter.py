@@ -13,8 +13,8 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from conftest import SHARED, needed
 from numpy.typing import NDArray
+from shared import SHARED, needed
 
 import fasthep_archive
 from fasthep_archive.archive import migrate

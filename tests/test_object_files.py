@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import uproot
 from command import with_kernels
-from conftest import needed
+from shared import needed
 
 from fasthep_archive import archive
 

@@ -13,8 +13,8 @@ import awkward as ak
 import numpy as np
 import pytest
 import yaml
-from conftest import SHARED, needed
 from lowered import Chain, canonical, column, product
+from shared import SHARED, needed
 
 from fasthep_archive.data.products import Cutflow, Histogram
 from fasthep_archive.formula.columns import Column

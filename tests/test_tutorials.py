@@ -18,7 +18,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from conftest import SHARED, needed
+from shared import SHARED, needed
 
 import fasthep_archive
 from fasthep_archive.data.products import Cutflow, Histogram, StrCategoryAxis
