@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import resource
 import sys
@@ -13,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
-from fasthep_archive.data.source import EventSource, Read, open_events
+from fasthep_archive.data.source import open_events
 from fasthep_archive.data.values import Values
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import ArchiveError, DataError, TaskError
+from fasthep_archive.execution.opened import opened
 from fasthep_archive.execution.plan import Derived, Merge, Partition, PartOf, Work
 from fasthep_archive.execution.store import Store
 from fasthep_archive.execution.target import Target
@@ -120,7 +120,7 @@ class PassTask:
         if self.target is None:
             return states(self.partition, work, self.cache), CPU, self.note
         passes, partition = self.target.passes(self.cache), self.partition
-        source = _opened(partition.file.path, partition.reads, partition.file.sha256, os.getpid())
+        source = opened(partition)
         try:
             found = passes.states(source, work, partition.start, partition.stop)
         except Unprintable as error:
@@ -195,7 +195,7 @@ def number_of(files: Sequence[Output], name: str) -> float:
 def states(partition: Partition, work: Work, cache: Path) -> Mapping[str, State]:
     """Return what each node adds up in ``partition``: read the branches once, compute block by block."""
     kernel = compiled(work.program, cache)
-    source = _opened(partition.file.path, partition.reads, partition.file.sha256, os.getpid())
+    source = opened(partition)
     columns = source.read(work.branches, partition.start, partition.stop)
     accumulators = [fill.accumulation.start(cache) for fill in work.fills]
     events = partition.stop - partition.start
@@ -225,16 +225,6 @@ def warm(work: Work, partition: Partition, cache: Path) -> None:
         accumulator = fill.accumulation.start(cache)
         accumulator.add([outputs[number] for number in fill.outputs], columns)
         accumulator.state()
-
-
-@lru_cache(maxsize=4)
-def _opened(path: Path, reads: tuple[Read, ...], sha256: Digest, process: int) -> EventSource:  # noqa: ARG001 - key
-    """Return the events of a file, kept open: reading the metadata of a NanoAOD tree takes a quarter of a second.
-
-    :param sha256: so that another file at the same place is not taken for this one.
-    :param process: so that a forked worker opens it anew: it would share the place in the file with all others.
-    """
-    return open_events(path, reads).__enter__()
 
 
 @lru_cache(maxsize=64)
