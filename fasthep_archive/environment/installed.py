@@ -14,6 +14,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import Distribution
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -29,6 +30,9 @@ from fasthep_archive.environment.wheel_layout import (
     wheel_path,
 )
 from fasthep_archive.errors import DataError
+
+_BATCH = 64
+"""Files that a thread reads at a time: most are small, and handing them out one by one costs more than reading them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,8 +102,9 @@ def inspected(distribution: Distribution) -> Inspected:
         being edited, or if a file can't be read.
     """
     found = files(distribution)
-    with ThreadPoolExecutor(max_workers=min(8, len(found))) as pool:
-        read = list(pool.map(_read, found))
+    batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
+    with ThreadPoolExecutor(max_workers=min(8, len(batches))) as pool:
+        read = list(chain.from_iterable(pool.map(lambda batch: [_read(file) for file in batch], batches)))
     return Inspected(
         files=content_digest(
             (file.path, sha256) for file, (sha256, _) in zip(found, read, strict=True) if sha256 is not None

@@ -24,7 +24,8 @@ from fasthep_archive.environment.installation import Item
 from fasthep_archive.environment.lock import Artifact, Lock, Locked, Status
 from fasthep_archive.environment.snapshot import TOOL
 from fasthep_archive.environment.source_tree import State
-from fasthep_archive.errors import DataError
+from fasthep_archive.errors import DataError, writing
+from fasthep_archive.files import write_atomically
 
 CARRIED = frozenset({TOOL, "pip"})
 """What every bundle carries, thin or fat."""
@@ -187,6 +188,9 @@ def _downloaded(decisions: _Decisions, task: _Task) -> dict[str, Path]:
     }
     if not wanted:
         return {}
+    kept = task.cache / "wheels"
+    with writing(kept):
+        kept.mkdir(parents=True, exist_ok=True)
     paths = download.download(
         list(wanted.values()),
         task.wheels,
@@ -194,12 +198,26 @@ def _downloaded(decisions: _Decisions, task: _Task) -> dict[str, Path]:
         platforms=task.platforms,
         environ=task.environ,
         progress=task.progress,
+        wheels_from=kept,
     )
     carried = {path.name: path for path in paths}
+    _keep((path for item, entry in wanted.items() if item.pin.name in CARRIED for path in _of(entry, carried)), kept)
     for item, entry in wanted.items():
         if item.pin.name in CARRIED and _another(item, entry, carried):
             decisions[item] = _Decision(status="built", why=_ANOTHER)
     return carried
+
+
+def _of(entry: Locked, carried: Mapping[str, Path]) -> Iterator[Path]:
+    return (carried[artifact.name] for artifact in entry.artifacts if artifact.name in carried)
+
+
+def _keep(paths: Iterable[Path], directory: Path) -> None:
+    """Keep copies of what every bundle carries, so that pip is not started for each of a thousand bundles."""
+    for path in paths:
+        copy = directory / path.name
+        if not copy.is_file() or digest.of_file(copy) != digest.of_file(path):
+            write_atomically(copy, path.read_bytes())
 
 
 def _another(item: Item, entry: Locked, carried: dict[str, Path]) -> bool:
