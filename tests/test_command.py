@@ -289,7 +289,9 @@ def test_the_program_finds_the_python_that_the_environment_needs(bundle: Path, c
     assert (done.returncode, json.loads(done.stdout or "{}").get("tiny")) == (0, "1.0"), done.stderr
 
 
-@pytest.mark.parametrize("version", [f"3.{minor}" for minor in range(10, 15)])
+@pytest.mark.parametrize(
+    "version", ["3.11", "3.13", *(pytest.param(f"3.{minor}", marks=pytest.mark.slow) for minor in (10, 12, 14))]
+)
 def test_an_environment_of_another_python_is_built_on_that(tmp_path: Path, version: str) -> None:
     python = pythons().get(version)
     if python is None:

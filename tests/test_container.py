@@ -135,6 +135,7 @@ def test_zip64_end_records_say_what_they_should(count: int, size: int, offset: i
     assert struct.unpack_from("<4s4H2LH", records, 76) == (b"PK\5\6", 0, 0, *narrow, 0)
 
 
+@pytest.mark.slow
 def test_a_bundle_of_very_many_members_is_sound_and_readable(tmp_path: Path) -> None:
     count = 66_000
     files = {**make.payload(), **{f"data/record/{n:05}": b"" for n in range(count)}}

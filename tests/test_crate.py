@@ -65,7 +65,9 @@ def references(value: Any) -> Iterator[str]:
 # ---------------------------------------------------------------------------------------------- conformance
 
 
-@pytest.mark.parametrize("name", [*EVERY, "thin"])
+@pytest.mark.parametrize(
+    "name", [name if name == "rich" else pytest.param(name, marks=pytest.mark.slow) for name in (*EVERY, "thin")]
+)
 def test_the_graph_conforms_to_provenance_run_crate_at_recommended(name: str, tmp_path: Path) -> None:
     description = {**EVERY, "thin": THIN}[name]
     if not VALIDATOR.is_file():

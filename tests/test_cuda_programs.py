@@ -70,6 +70,7 @@ def test_random_formulas_give_what_the_evaluator_gives(seed: int):
     reference.check(reference.formulas(70_000 + seed, 12), cuda_target.kernel_on_ptx, seed, events=40)
 
 
+@pytest.mark.slow
 def test_every_function_gives_what_numba_gives(kernel_cache: Path):
     """Per event, on lists, and with both mixed: the very program that is compared with NumPy elsewhere."""
     texts = []

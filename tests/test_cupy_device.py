@@ -64,6 +64,7 @@ def test_programs_run(kernel_cache: Path):
     assert [words(tools.downloaded(column)) for column in found] == [words(column) for column in expected]
 
 
+@pytest.mark.slow
 def test_the_search_tests_every_device(kernel_cache: Path):
     found = _search(kernel_cache)
     assert [device.ordinal for device in found.devices] == [0, 1]

@@ -222,6 +222,7 @@ def referring(command: Command, example: Path, server: WebServer, tmp_path: Path
     return path
 
 
+@pytest.mark.slow
 def test_addresses_make_no_other_analysis_of_it(referring: Path, command: Command, tmp_path: Path) -> None:
     plain = tmp_path / "plain.crate.zip"
     command("pack", tmp_path / "analysis" / "workflow.yaml", "-o", plain, "--no-index", "-q")
@@ -290,6 +291,7 @@ def test_a_bundle_does_not_differ_from_its_twin(command: Command, thin: Path, fa
     assert command("diff", thin, fat).stdout.startswith("The same identity")
 
 
+@pytest.mark.slow
 def test_a_changed_bin_edge_is_told_as_stage_and_option(
     command: Command, example: Path, example_bundle: Path, tmp_path: Path
 ) -> None:
@@ -308,6 +310,7 @@ def test_a_changed_bin_edge_is_told_as_stage_and_option(
 # --- the gate ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_secret_stops_packing_before_anything_runs_until_it_is_allowed(
     command: Command, example: Path, tmp_path: Path
 ) -> None:

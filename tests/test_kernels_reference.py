@@ -505,7 +505,7 @@ def test_compiled_random_formulas_give_what_the_evaluator_gives(seed, kernel_cac
     check(formulas(1000 + seed, 8), lambda program: compile_program(program, cache=kernel_cache), seed, events=40)
 
 
-@pytest.mark.parametrize("longest", [2, 5, 150])
+@pytest.mark.parametrize("longest", [pytest.param(2, marks=pytest.mark.slow), 5, 150])
 def test_cutting_loops_and_guarding_calls_changes_nothing(longest: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(schedule_module, "LONGEST", longest)
     monkeypatch.setattr(

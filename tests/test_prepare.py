@@ -241,6 +241,7 @@ def test_an_index_that_answered_once_and_is_away_now_is_none(site, tmp_path, fat
     assert set(statuses(found).values()) == {"built" if fat else "unresolved"}
 
 
+@pytest.mark.slow
 def test_wheels_that_cannot_be_fetched_any_more_are_made(site, tmp_path):
     """Everything is remembered here, so that only fetching finds out that the index is away."""
     with serving(Index(tmp_path / "released")) as index:

@@ -168,13 +168,15 @@ def environment(builder: Builder) -> Path:
     "damage",
     [
         lambda made: next(made.rglob("tiny.py")).unlink(),
-        lambda made: next(made.rglob("tiny.py")).write_text(""),
-        lambda made: shutil.rmtree(next(made.rglob("tiny-1.0.dist-info"))),
-        lambda made: next(made.rglob("tiny-1.0.dist-info/RECORD")).write_text("tiny.py,,\n"),
-        lambda made: (made / "bin" / "python").unlink(),
+        pytest.param(lambda made: next(made.rglob("tiny.py")).write_text(""), marks=pytest.mark.slow),
+        pytest.param(lambda made: shutil.rmtree(next(made.rglob("tiny-1.0.dist-info"))), marks=pytest.mark.slow),
+        pytest.param(
+            lambda made: next(made.rglob("tiny-1.0.dist-info/RECORD")).write_text("tiny.py,,\n"), marks=pytest.mark.slow
+        ),
+        pytest.param(lambda made: (made / "bin" / "python").unlink(), marks=pytest.mark.slow),
         lambda made: (made.parent / "complete.json").write_text("{"),
-        lambda made: (made.parent / "complete.json").write_text("[]"),
-        shutil.rmtree,
+        pytest.param(lambda made: (made.parent / "complete.json").write_text("[]"), marks=pytest.mark.slow),
+        pytest.param(shutil.rmtree, marks=pytest.mark.slow),
     ],
     ids=["file", "content", "metadata", "record", "interpreter", "marker", "shape", "all"],
 )
@@ -359,6 +361,7 @@ def test_a_yanked_version_is_installed_and_said(builder: Builder, tmp_path: Path
     assert any("yanked" in line for line in builder.said)
 
 
+@pytest.mark.slow
 def test_all_that_has_vanished_from_the_index_is_named_at_once(builder: Builder, tmp_path: Path) -> None:
     lost = named("lost_one", "lost_two", "lost_three")
     with index(tmp_path / "index", tiny()) as variables:
@@ -368,6 +371,7 @@ def test_all_that_has_vanished_from_the_index_is_named_at_once(builder: Builder,
     assert "hydrate" in error.hint
 
 
+@pytest.mark.slow
 def test_other_contents_under_the_same_name_are_refused(builder: Builder, tmp_path: Path) -> None:
     other = Wheel(file=tiny().file, raw=wheel("tiny", {"tiny.py": "VERSION = 'other'\n"}).raw)
     with index(tmp_path / "index", other) as variables:

@@ -34,7 +34,7 @@ sys.stdout.buffer.write(rendered("data_mc", {"data_mc": DATA_MC, "style": {"expe
 """
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+@pytest.mark.parametrize("suffix", ["png", *(pytest.param(name, marks=pytest.mark.slow) for name in ("pdf", "svg"))])
 def test_the_same_bytes_in_other_processes_places_and_settings(suffix: str, tmp_path: Path) -> None:
     style = {"data_mc": DATA_MC, "style": {"experiment": "CMS", "lumi": 138}}
     here = rendered("data_mc", style, filled(SPLIT, MASS), f"x.{suffix}")[f"plots/x.{suffix}"]

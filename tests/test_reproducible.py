@@ -130,6 +130,7 @@ def test_sha256sum_agrees_with_the_manifests(unpacked: Path, name: str) -> None:
     assert len(done.stdout.splitlines()) == len((unpacked / name).read_text().splitlines()) > 5
 
 
+@pytest.mark.slow
 def test_the_crate_conforms_at_recommended(unpacked: Path, crate_validator: Path) -> None:
     # its libraries warn about each other, and the suite takes warnings for errors: in a process of its own
     words = [sys.executable, crate_validator, unpacked, "provenance-run-crate-0.5", "RECOMMENDED"]
