@@ -78,12 +78,12 @@ def test_a_histogram_hands_its_events_on(workflow_graph: Graph) -> None:
 
 
 def test_nodes_say_what_the_stages_deal_with(workflow_graph: Graph) -> None:
-    assert [(node.label, node.detail) for node in workflow_graph.nodes] == [
+    assert [node.words for node in workflow_graph.nodes] == [
         ("root_tree · tree", "mc, data"),
         ("hep.define", "pt, eta"),
         ("hep.hist", "x × y"),
         ("hep.selection.cutflow", "base, tight"),
-        ("hep.di_object_mass · mc only", "DiJet_Mass"),
+        ("hep.di_object_mass", "mc only", "DiJet_Mass"),
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from fasthep_archive.data.view import VARIED
 from fasthep_archive.digest import JSON
@@ -16,6 +16,7 @@ from fasthep_archive.report import svg as picture
 from fasthep_archive.report.layout import Box, Link, Place, layout
 from fasthep_archive.report.markup import Markup, element, escaped, joined, number, shortened, text_width
 from fasthep_archive.workflow.model import Join, Stage, Workflow
+from fasthep_archive.workflow.natures import nature
 
 _PAGE = 1040.0
 """Width in pixels that a picture does not exceed, unless one stage is waited for by very many."""
@@ -35,6 +36,7 @@ class Node:
 
     :ivar name: what the document calls it.
     :ivar label: what it is: the operation, or the kind of source.
+    :ivar note: for which events it is, in which workflow, whether it is cached.
     :ivar detail: what it deals with: variables, axes, groups of cuts, datasets.
     :ivar products: names of the files that it leaves behind. :ivar varied: how many more there are in variations.
     """
@@ -42,9 +44,15 @@ class Node:
     name: str
     kind: Literal["source", "stage"]
     label: str
+    note: str = ""
     detail: str = ""
     products: tuple[str, ...] = ()
     varied: int = 0
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Return the lines that say what it is, below its name."""
+        return tuple(filter(None, (self.label, self.note, self.detail)))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -87,6 +95,7 @@ def of_workflow(workflow: Workflow, *, products: Mapping[str, Sequence[str]], ca
     number_of = {node.name: position for position, node in enumerate(nodes)}
     stream_of = dict(number_of)
     member_of = {stage: part.name for part in workflow.workflows for stage in part.stages}
+    numbers = {stage.id for stage in workflow.stages if nature(stage.op).reads == "products"}
     edges: dict[Edge, None] = {}
     for join in workflow.joins:
         edges |= {Edge(tail=number_of[item.source], head=number_of[join.id]): None for item in join.inputs}
@@ -98,7 +107,9 @@ def of_workflow(workflow: Workflow, *, products: Mapping[str, Sequence[str]], ca
         number_of[stage.id] = stream_of[stage.id] = head
         reads = [edge.node for edge in stage.streams_from if edge.node in stream_of]
         takes = [edge.node for edge in stage.products_from if edge.node in number_of]
-        waits = [need for need in stage.needs if need in number_of and need not in (*reads, *takes)]
+        needs = [need for need in stage.needs if need in number_of and need not in (*reads, *takes)]
+        takes += [need for need in needs if need in numbers]  # for its formulas
+        waits = [need for need in needs if need not in numbers]
         edges |= {Edge(tail=stream_of[name], head=head): None for name in reads}
         edges |= {Edge(tail=number_of[name], head=head, kind="product"): None for name in takes}
         edges |= {Edge(tail=number_of[name], head=head, kind="order"): None for name in waits}
@@ -113,7 +124,7 @@ def svg(graph: Graph) -> Markup:
     kinds = {(edge.tail, edge.head): edge.kind for edge in reversed(graph.edges)}
     plan = layout(boxes, list(kinds), width=_PAGE)
     margin = 12.0
-    links = [_link(link, None if link.head is None else kinds[link.tail, link.head]) for link in plan.links]
+    links = [_link(link, _kind(link, kinds)) for link in plan.links]
     cards = [_card(*each) for each in zip(graph.nodes, boxes, plan.places, strict=True)]
     body = picture.moved(margin, margin, joined(*dict.fromkeys(links)), joined(*cards))
     label = f"Graph of the workflow: {len(graph.nodes)} sources and stages, {len(graph.edges)} arrows"
@@ -125,7 +136,7 @@ def mermaid(graph: Graph) -> str:
     """Return the graph as a Mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html)."""
     lines = ["flowchart TD"]
     for number_of, node in enumerate(graph.nodes):
-        text = "<br/>".join(map(_mermaid_text, filter(None, (node.name, node.label, node.detail))))
+        text = "<br/>".join(map(_mermaid_text, (node.name, *node.words)))
         lines.append(f'  n{number_of}[("{text}")]' if node.kind == "source" else f'  n{number_of}["{text}"]')
         for position, product in enumerate(node.files):
             name = f"n{number_of}p{position}"
@@ -139,7 +150,7 @@ def dot(graph: Graph) -> str:
     """Return the graph in the DOT language of Graphviz (https://graphviz.org/doc/info/lang.html)."""
     lines = ["digraph workflow {", '  node [shape=box, style=rounded, fontname="Helvetica"];']
     for number_of, node in enumerate(graph.nodes):
-        text = r"\n".join(map(_dot_text, filter(None, (node.name, node.label, node.detail))))
+        text = r"\n".join(map(_dot_text, (node.name, *node.words)))
         shape = ", shape=cylinder" if node.kind == "source" else ""
         lines.append(f'  n{number_of} [label="{text}"{shape}];')
         for position, product in enumerate(node.files):
@@ -173,6 +184,9 @@ _DETAILS: Mapping[str, Callable[[Mapping[str, JSON]], str]] = {
     "hep.hist": lambda params: _names_of("axes")(params).replace(", ", " × "),
     "hep.selection.cutflow": _names_of("selection"),
     "hep.di_object_mass": lambda params: str(params.get("out_var") or f"Di{params.get('collection') or 'Muon'}_Mass"),
+    "run.command": lambda params: str(next(iter(cast("Sequence[str]", params["script"])), "")),
+    "run.events": lambda params: str(params["callable"]),
+    "run.python": lambda params: str(params["callable"]),
 }
 """What to say about a stage's parameters, by operation; nothing for the others."""
 
@@ -193,7 +207,8 @@ def _stage_node(stage: Stage, products: Sequence[str], notes: Sequence[str]) -> 
     return Node(
         name=stage.id,
         kind="stage",
-        label=" · ".join((stage.op, *notes)),
+        label=stage.op,
+        note=" · ".join(notes),
         detail=detail,
         products=nominal,
         varied=len(products) - len(nominal),
@@ -202,7 +217,7 @@ def _stage_node(stage: Stage, products: Sequence[str], notes: Sequence[str]) -> 
 
 def _width(node: Node) -> float:
     """Return the width of a node's card in pixels."""
-    texts = [text_width(node.name, _TITLE) * _BOLD, text_width(node.label, _TEXT), text_width(node.detail, _TEXT)]
+    texts = [text_width(node.name, _TITLE) * _BOLD, *(text_width(line, _TEXT) for line in node.words)]
     texts += [text_width(_file(product), _TEXT) + 12 for product in node.files]
     return min(_MOST, max(_LEAST, max(texts) + 2 * _PADDING + 1))
 
@@ -210,16 +225,16 @@ def _width(node: Node) -> float:
 def _height(node: Node) -> float:
     """Return the height of a node's card in pixels."""
     products = 8 + _LINE * len(node.files) if node.files else 0.0
-    return 46 + (_LINE if node.detail else 0.0) + products
+    return 30 + _LINE * len(node.words) + products
 
 
 def _card(node: Node, box: Box, place: Place) -> Markup:
     """Return a node's card, with everything that it was too small for as its tooltip."""
-    tooltip = escaped("\n".join(filter(None, (node.name, node.label, node.detail, *node.files))))
+    tooltip = escaped("\n".join((node.name, *node.words, *node.files)))
     if node.kind == "source":
         back = element("rect", width=box.width, height=box.height, rx=14, class_="fa-source")
     else:
-        accent = _ACCENTS.get(node.label.split(" · ")[0], picture.PALETTE[8])
+        accent = _ACCENTS.get(node.label, picture.PALETTE[8])
         back = joined(
             element("rect", width=box.width, height=box.height, rx=5, class_="fa-card"),
             element("rect", x=0.5, y=6, width=4, height=box.height - 12, fill=accent),
@@ -233,9 +248,10 @@ def _lines(node: Node, box: Box) -> Iterator[Markup]:
     room = box.width - 2 * _PADDING
     name = escaped(shortened(node.name, _TITLE * _BOLD, room))
     yield element("text", name, x=_PADDING, y=21, class_="fa-ink", font_size=_TITLE, font_weight="600")
-    yield _line(shortened(node.label, _TEXT, room), _PADDING, 37, "fa-dim")
-    if node.detail:
-        yield _line(shortened(node.detail, _TEXT, room, end=0), _PADDING, 53, "fa-ink")
+    for position, line in enumerate(node.words):
+        detail = line is node.detail
+        text = shortened(line, _TEXT, room, end=0) if detail else shortened(line, _TEXT, room)
+        yield _line(text, _PADDING, 37 + _LINE * position, "fa-ink" if detail else "fa-dim")
     first = box.height - _LINE * len(node.files)
     if node.files:
         rule = f"M{number(_PADDING)} {number(first - 5)}h{number(room)}"
@@ -260,11 +276,20 @@ def _file(product: str) -> str:
     return product.rpartition("/")[2]
 
 
-def _link(link: Link, kind: EdgeKind | None) -> Markup:
+def _kind(link: Link, kinds: Mapping[tuple[int, int], EdgeKind]) -> EdgeKind:
+    """Return the kind of a piece of an edge; where edges of several kinds share it, events flow along it."""
+    if link.head is not None:
+        return kinds[link.tail, link.head]
+    shared = {kind for (tail, _), kind in kinds.items() if tail == link.tail}
+    return shared.pop() if len(shared) == 1 else "data"
+
+
+def _link(link: Link, kind: EdgeKind) -> Markup:
     """Return one piece of an edge: a curve, and an arrow's tip where it arrives."""
     (x1, y1), (x2, y2) = link.start, link.end
     middle = number((y1 + y2) / 2)
-    last = number(y2 - 5 if kind else y2)
+    arrives = link.head is not None
+    last = number(y2 - 5 if arrives else y2)
     curve = f"M{number(x1)} {number(y1)}C{number(x1)} {middle} {number(x2)} {middle} {number(x2)} {last}"
     trunk = f"V{number(link.through)}" if link.through > y2 else ""
     path = element(
@@ -275,7 +300,7 @@ def _link(link: Link, kind: EdgeKind | None) -> Markup:
         stroke_dasharray="4 3" if kind == "order" else None,
     )
     tip = element("path", d=f"M{number(x2 - 4)} {number(y2 - 7)}L{number(x2)} {number(y2)}l4 -7z", class_="fa-tip")
-    return joined(path, tip) if kind else path
+    return joined(path, tip) if arrives else path
 
 
 def _mermaid_text(text: str) -> str:
