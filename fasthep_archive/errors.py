@@ -139,3 +139,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
         by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     ]
     return f"did you mean {close[0]!r}?" if close else None
+
+
+def of_known(name: str, known: Iterable[str]) -> str | None:
+    """Return a hint for a name that is none of ``known``: the one that it resembles most, or all; none of none.
+
+    >>> of_known("ttbar", ["data", "dy"])
+    'known are data, dy'
+    """
+    names = tuple(dict.fromkeys(known))
+    return nearest(name, names) or (f"known are {', '.join(names)}" if names else None)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias, cast
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import nearest
+from fasthep_archive.errors import nearest, of_known
 from fasthep_archive.workflow.draft import Draft, mapping, sequence
 from fasthep_archive.workflow.values import DocumentPath
 
@@ -56,7 +56,7 @@ def read_hooks(draft: Draft) -> None:
         draft.fault(
             (*path, "kind"),
             message,
-            nearest(kind, [_CONTEXT, *_HOOKS]) or f"known are {', '.join([_CONTEXT, *_HOOKS])}",
+            of_known(kind, [_CONTEXT, *_HOOKS]),
         )
 
 
@@ -107,5 +107,4 @@ def _check_modifier(draft: Draft, item: JSON, at: DocumentPath) -> None:
     if name in _MODIFIERS:
         draft.warn(at, f"modifier {name!r} has no effect: {_MODIFIERS[name]} anyway")
     else:
-        hint = nearest(name, _MODIFIERS) or f"known are {', '.join(_MODIFIERS)}"
-        draft.fault(at, f"there is no modifier {name!r}", hint)
+        draft.fault(at, f"there is no modifier {name!r}", of_known(name, _MODIFIERS))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import nearest
+from fasthep_archive.errors import of_known
 from fasthep_archive.workflow.draft import Draft, mapping, sequence
 from fasthep_archive.workflow.hanging import Observer
 from fasthep_archive.workflow.values import DocumentPath
@@ -41,13 +41,13 @@ def observed(draft: Draft, known: Mapping[str, str], aliased: Mapping[str, str])
     return {node: tuple(observers) for node, observers in found.items()}
 
 
-def _node_hint(node: str, known: Mapping[str, str]) -> str:
+def _node_hint(node: str, known: Mapping[str, str]) -> str | None:
     if node.startswith("write."):
         return f"a written file is not observed: observe stage.{node.removeprefix('write.').rpartition('.')[0]}"
     for prefix in ("stage.", "read.", "join."):
         if prefix + node in known:
             return f"did you mean {prefix + node!r}?"
-    return nearest(node, known) or f"known are {', '.join(known)}"
+    return of_known(node, known)
 
 
 def resolved_observer(observer: Observer) -> Mapping[str, JSON]:

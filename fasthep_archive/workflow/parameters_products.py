@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import cast
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import nearest
+from fasthep_archive.errors import nearest, of_known
 from fasthep_archive.workflow.draft import Draft, mapping, sequence
 from fasthep_archive.workflow.parameters_columns import beside, formula_text
 from fasthep_archive.workflow.values import DocumentPath
@@ -34,8 +34,8 @@ def lookup_csv(params: Params, at: DocumentPath, draft: Draft) -> Params:
     values, outputs = mapping(params["values"]), mapping(params["outputs"])
     for label in outputs:
         if label not in values:
-            hint = nearest(label, values) or f"known are {', '.join(values)}"
-            draft.fault((*at, "outputs", label), f"{label!r} is not among the values", hint, key=True)
+            message = f"{label!r} is not among the values"
+            draft.fault((*at, "outputs", label), message, of_known(label, values), key=True)
     bins = _bins(mapping(params.get("bins")))
     needed = list(dict.fromkeys([*bins.values(), *(str(column) for column in values.values())]))
     table = mapping(params.get("table")) or _table(str(params["path"]), needed, (*at, "path"), draft)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fasthep_archive.errors import nearest
+from fasthep_archive.errors import of_known
 from fasthep_archive.workflow import schema
 from fasthep_archive.workflow.draft import Draft
 from fasthep_archive.workflow.merging import Part, laid_over, part
@@ -75,7 +75,7 @@ class Styles:
             return None
         if name not in self._written:
             if name not in self._unknown:
-                hint = nearest(name, self._written) or f"known are {', '.join(sorted(self._written)) or 'none'}"
+                hint = of_known(name, sorted(self._written)) or "write styles: {NAME: {op: hep.render.hist1d}}"
                 self._draft.fault(reference.path, f"there is no style {name!r}", hint)
             return None
         if not self._draft.conforms(("styles", name)):
@@ -86,7 +86,7 @@ class Styles:
         """Return what a mapping with ``use`` means: its other keys, and then ``with``, over the style that it names."""
         used = content["use"]
         if not isinstance(used.content, str) or not used.content.strip():
-            self._draft.fault(used.path, "'use' must be the name of a style", f"known are {', '.join(self._written)}")
+            self._draft.fault(used.path, "'use' must be the name of a style", of_known("", self._written))
             return None
         below = self._named(used, used.content, above)
         own = self._resolved(reference.without("use", "with"), above)

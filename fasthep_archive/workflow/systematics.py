@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import nearest
+from fasthep_archive.errors import of_known
 from fasthep_archive.workflow import matrix
 from fasthep_archive.workflow.datasets import Dataset, event_type
 from fasthep_archive.workflow.draft import Draft, mapping, sequence, text
@@ -103,8 +103,7 @@ def check_event_types(
     known = sorted({"data", "mc", *eventtypes})
     for eventtype, place in places:
         if eventtype not in known:
-            hint = nearest(eventtype, known) or f"known are {', '.join(known)}"
-            draft.fault(place, f"no dataset has the event type {eventtype!r}", hint)
+            draft.fault(place, f"no dataset has the event type {eventtype!r}", of_known(eventtype, known))
 
 
 class _Reader:
@@ -197,20 +196,22 @@ class _Reader:
             return (event_type(condition),), None
         wanted = mapping(condition)
         datasets = [str(name) for name in sequence(wanted.get("datasets"))]
-        self._check_datasets(datasets, (*path, "applies_to", "datasets"))
+        for number, name in enumerate(datasets):
+            place = () if isinstance(wanted["datasets"], str) else (number,)
+            self._check_dataset(name, (*path, "applies_to", "datasets", *place))
         eventtypes = tuple(event_type(str(item)) for item in sequence(wanted.get("eventtypes")))
         return eventtypes or None, tuple(datasets) or None
 
     def _swaps(self, entry: Mapping[str, JSON], path: DocumentPath) -> Mapping[str, str]:
         swaps = _texts(mapping(entry.get("datasets")).get("replace"))
-        self._check_datasets([*swaps, *swaps.values()], (*path, "datasets", "replace"))
+        for name, other in swaps.items():
+            self._check_dataset(name, (*path, "datasets", "replace", name), key=True)
+            self._check_dataset(other, (*path, "datasets", "replace", name))
         return swaps
 
-    def _check_datasets(self, names: Iterable[str], path: DocumentPath) -> None:
-        for name in dict.fromkeys(names):
-            if name not in self._datasets:
-                hint = nearest(name, self._datasets) or f"known are {', '.join(sorted(self._datasets))}"
-                self._draft.fault(path, f"there is no dataset {name!r}", hint)
+    def _check_dataset(self, name: str, path: DocumentPath, *, key: bool = False) -> None:
+        if name not in self._datasets:
+            self._draft.fault(path, f"there is no dataset {name!r}", of_known(name, sorted(self._datasets)), key=key)
 
     def _stop(self, entry: Mapping[str, JSON], path: DocumentPath) -> str | None:
         stops = [str(item) for item in sequence(entry.get("stop_before"))]
@@ -226,8 +227,7 @@ class _Reader:
             return
         for key, name in (("stage" if "stage" in entry else "anchor", anchor), ("stop_before", stop)):
             if name is not None and name not in self._stages:
-                hint = nearest(name, self._stages) or f"known are {', '.join(self._stages)}"
-                self._draft.fault((*path, key), f"there is no stage {name!r}", hint)
+                self._draft.fault((*path, key), f"there is no stage {name!r}", of_known(name, self._stages))
         if anchor is None or anchor not in self._stages:
             return
         if nature(self._stages[anchor].op).reads == "products":

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import nearest
+from fasthep_archive.errors import nearest, of_known
 from fasthep_archive.workflow.draft import Draft
 from fasthep_archive.workflow.natures import Nature, nature
 from fasthep_archive.workflow.values import DocumentPath
@@ -227,7 +227,7 @@ class Wiring:
                 hint = f"{reference.id!r} is a stream, which leaves nothing; name a stage"
         kinds = "stage or stream" if streams else "stage"
         message = f"stage {stage.id!r} refers to {reference.id!r}, but no {kinds} has that id"
-        self._draft.fault(reference.path, message, hint or f"known are {', '.join(known) or 'none'}")
+        self._draft.fault(reference.path, message, hint or of_known("", known))
 
     def _circle(self, start: int, target: int) -> list[str]:
         """Return the ids on the shortest way from ``start`` over ``target`` back to ``start``, if there is one."""
