@@ -1,5 +1,6 @@
 """Why a task is computed: what changed since the last run, for each thing that can change."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from shifted import Desk, variation, write_file
 from fasthep_archive.execution.explain import Explained, explain
 from fasthep_archive.execution.ledger import ledger_of, read_ledger, write_ledger
 from fasthep_archive.execution.store import Store
+from fasthep_archive.workflow.document import load
+from fasthep_archive.workflow.model import build
 
 WORKFLOW = """\
 version: "1.1"
@@ -144,9 +147,17 @@ def test_a_variation_is_told_apart(desk: Desk, ran: Path) -> None:
 
 
 def test_a_ledger_that_is_damaged_is_none(desk: Desk, ran: Path) -> None:
-    (ledger,) = (ran / "ledgers").iterdir()
-    ledger.write_text("{")
+    for ledger in (ran / "ledgers").iterdir():
+        ledger.write_text("{")
     assert read_ledger(ran, desk.workflow(WORKFLOW)) is None
+
+
+def test_a_copied_document_is_compared_with_what_it_came_from(desk: Desk, ran: Path) -> None:
+    (desk.directory / "copy.yaml").write_text(WORKFLOW)
+    copy, _ = build(load(desk.directory / "copy.yaml"))
+    original = desk.workflow(WORKFLOW)
+    assert read_ledger(ran, copy) is None
+    assert read_ledger(ran, replace(copy, name=original.name)) == read_ledger(ran, original)
 
 
 def test_an_option_of_a_stage_in_a_workflow_is_named(desk: Desk, tmp_path: Path) -> None:

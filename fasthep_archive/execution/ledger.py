@@ -1,12 +1,13 @@
 """What the last run of a workflow was made of: small enough to keep, enough to say why a task is computed again.
 
-A ledger lies beside the results, one for each document. It has no key: a key is a digest and explains nothing.
+A ledger lies beside the results: one for each document, and one for each name of a workflow, so that a document that
+was copied is compared with what it came from. It has no key: a key is a digest and explains nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -82,12 +83,16 @@ def ledger_of(plan: Plan, workflow: Workflow, version: str) -> Ledger:
 
 
 def read_ledger(root: Path, workflow: Workflow) -> Ledger | None:
-    """Return the ledger of the last run of ``workflow``; none if there is none that can be read.
+    """Return the ledger of the last run of ``workflow``, or of another document of its name; none if there is neither.
 
     :param root: directory of the store.
     """
+    return next(filter(None, map(_read, _paths(root, workflow))), None)
+
+
+def _read(path: Path) -> Ledger | None:
     try:
-        content = json.loads(_path(root, workflow).read_bytes())
+        content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
             return None
         return Ledger(
@@ -111,13 +116,14 @@ def write_ledger(root: Path, workflow: Workflow, ledger: Ledger) -> None:
         "kinds": list(ledger.kinds),
         "nodes": {name: asdict(facts) for name, facts in ledger.nodes.items()},
     }
-    write_atomically(_path(root, workflow), canonical(content).encode())
+    for path in _paths(root, workflow):
+        write_atomically(path, canonical(content).encode())
 
 
-def _path(root: Path, workflow: Workflow) -> Path:
+def _paths(root: Path, workflow: Workflow) -> Iterator[Path]:
     files = workflow.document.files
-    place = str(files[0].resolve()) if files else workflow.name
-    return root / _FOLDER / f"{of_bytes(place.encode())[:32]}.json"
+    for place in (*(str(file.resolve()) for file in files[:1]), f"name: {workflow.name}"):
+        yield root / _FOLDER / f"{of_bytes(place.encode())[:32]}.json"
 
 
 def _adds(variant: Variant, plan: Plan) -> Mapping[str, Digest]:
