@@ -227,7 +227,7 @@ def engine(graph: Graph, description: Description) -> Ref:
             "SoftwareApplication",
             name=package.name,
             description="Installed while the workflow ran",
-            url=f"https://pypi.org/project/{identifiers.normalised(package.name)}/{quote(package.version, safe='')}/",
+            url=identifiers.package(package.name, package.version),  # which index it came from, nobody can tell
             version=package.version,
         )
         for package in sorted(description.packages, key=lambda package: (package.name.lower(), package.version))
