@@ -77,6 +77,18 @@ def test_every_fact_is_said_in_words_on_every_screen(screen):
     )
 
 
+def test_what_differs_in_variations_too_is_told_once():
+    names = ("cutflows/A.json", "systematics/up/cutflows/A.json", "systematics/down/cutflows/A.json")
+    found = [verdict(name, Level.DIFFERENT, because=f"row {row}") for row, name in enumerate(names)]
+    assert terminal.reasons(found) == ["cutflows/A.json: row 0 (and in 2 variations)"]
+    assert terminal.reasons(found[1:]) == [f"{names[1]}: row 1", f"{names[2]}: row 2"]
+
+
+def test_not_too_many_reasons_are_told():
+    found = [verdict(f"cutflows/{number}.json", Level.DIFFERENT, because="?") for number in range(30)]
+    assert terminal.reasons(found)[-1] == "and 10 more, which --json lists"
+
+
 def test_colour_repeats_what_words_say():
     colour, none = (terminal.verdicts(MIXED, SCREENS[name]) for name in ("colour", "terminal"))
     assert ESCAPE.search(colour)

@@ -11,6 +11,7 @@ from fasthep_archive.report.terminal import (
     coloured,
     differences,
     printable,
+    reasons,
     sections,
     tabulated,
     wrapped,
@@ -103,5 +104,4 @@ def _outputs(verdicts: Sequence[Verdict], screen: Screen) -> str:
         styles=tuple("dim" if not item.judged else "red" if item.level > Level.CONTENT else "" for item in other),
     )
     compared = [item for item in other if item.level < Level.MISSING]
-    reasons = [f"{item.output}: {item.because}" for item in compared if item.because]
-    return sections(tabulated(table, screen), wrapped(reasons, screen, indent="  "))
+    return sections(tabulated(table, screen), wrapped(reasons(compared), screen, indent="  "))
