@@ -188,7 +188,7 @@ def _downloaded(decisions: _Decisions, task: _Task) -> dict[str, Path]:
     }
     if not wanted:
         return {}
-    kept = task.cache / "wheels"
+    kept = task.cache / "carried"
     with writing(kept):
         kept.mkdir(parents=True, exist_ok=True)
     paths = download.download(

@@ -275,7 +275,7 @@ class ComparisonPlot:
 def _side(options: Mapping[str, JSON], key: str, color: str, histtype: HistType) -> Side:
     return Side(
         name=str(options.get(key) or key),
-        label=str(options.get(f"{key}_label") or key),
+        label=str(options.get(f"{key}_label") or options.get(key) or key),
         color=str(options.get(f"{key}_color") or color),
         histtype=cast("HistType", options.get(f"{key}_histtype") or histtype),
     )
