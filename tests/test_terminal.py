@@ -13,6 +13,7 @@ from fasthep_archive.context import NoProgress
 from fasthep_archive.environment.differences import Difference
 from fasthep_archive.errors import Fault, Location
 from fasthep_archive.report import terminal
+from fasthep_archive.report.reasons import reasons
 from fasthep_archive.report.terminal import Contents, LineProgress, RichProgress, Screen, Summary, Table
 from fasthep_archive.verification.verdict import Level, RanIn, Report, Verdict
 from fasthep_archive.workflow.model import Policy
@@ -80,13 +81,13 @@ def test_every_fact_is_said_in_words_on_every_screen(screen):
 def test_what_differs_in_variations_too_is_told_once():
     names = ("cutflows/A.json", "systematics/up/cutflows/A.json", "systematics/down/cutflows/A.json")
     found = [verdict(name, Level.DIFFERENT, because=f"row {row}") for row, name in enumerate(names)]
-    assert terminal.reasons(found) == ["cutflows/A.json: row 0 (and in 2 variations)"]
-    assert terminal.reasons(found[1:]) == [f"{names[1]}: row 1", f"{names[2]}: row 2"]
+    assert reasons(found) == ["cutflows/A.json: row 0 (and in 2 variations)"]
+    assert reasons(found[1:]) == [f"{names[1]}: row 1", f"{names[2]}: row 2"]
 
 
 def test_not_too_many_reasons_are_told():
     found = [verdict(f"cutflows/{number}.json", Level.DIFFERENT, because="?") for number in range(30)]
-    assert terminal.reasons(found)[-1] == "and 10 more, which --json lists"
+    assert reasons(found)[-1] == "and 10 more, which --json lists"
 
 
 def test_colour_repeats_what_words_say():

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fasthep_archive.digest import JSON, canonical
+from fasthep_archive.report.reasons import reasons
 from fasthep_archive.report.terminal import (
     Screen,
     Table,
     coloured,
     differences,
     printable,
-    reasons,
     sections,
     tabulated,
     wrapped,
@@ -48,7 +48,7 @@ def diff(found: Diff, screen: Screen) -> str:
         coloured(wrapped([_sentence(found.sentence)], screen), "green" if found.same else "red", screen),
         "\n".join(_label(side, label) for side, label in zip(_SIDES, (found.a, found.b), strict=True)),
         _changes("Workflow", found.workflow, screen),
-        _changes("Code of the analysis", found.code, screen),
+        _changes("Code of the analysis", (*found.code, *found.functions), screen),
         _changes("Inputs", found.inputs, screen),
         _changes("Engine", found.engine, screen),
         _outputs(found.outputs, screen),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import textwrap
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from fasthep_archive.context import NoProgress, Progress
 from fasthep_archive.errors import Fault
+from fasthep_archive.report.reasons import reasons
 
 if TYPE_CHECKING:  # what only shows progress has no verdicts to show
     from rich.progress import Progress as Bar
@@ -24,9 +24,6 @@ if TYPE_CHECKING:  # what only shows progress has no verdicts to show
 
     from fasthep_archive.environment.differences import Difference
     from fasthep_archive.verification.verdict import RanIn, Report, Verdict
-
-SHOWN = 20
-"""Reasons that are told of outputs that differ."""
 
 # Control characters (ECMA-48: what moves the cursor, sets titles, hides text) and those that reorder the text around
 # them (UAX #9).
@@ -107,26 +104,6 @@ def verdicts(report: Report, screen: Screen) -> str:
         wrapped([report.explanation] if report.explanation else [], screen),
         coloured(wrapped([report.sentence], screen), "green" if report.agrees else "red", screen),
     )
-
-
-def reasons(found: Sequence[Verdict]) -> list[str]:
-    """Return why outputs differ, a line each: what is written for a variation too is told once, and not too many."""
-    because = {verdict.output: verdict.because for verdict in found if verdict.because}
-    varied = Counter(own for name in because if (own := _unvaried(name)) != name and own in because)
-    lines = [
-        f"{name}: {why}" + (f" (and in {varied[name]} variations)" if varied[name] > 1 else "")
-        for name, why in because.items()
-        if _unvaried(name) == name or _unvaried(name) not in because
-    ]
-    more = [f"and {len(lines) - SHOWN} more, which --json lists"] if len(lines) > SHOWN else []
-    return [*lines[:SHOWN], *more]
-
-
-def _unvaried(name: str) -> str:
-    """Return the name of the same output as the workflow is written."""
-    from fasthep_archive.data.view import VARIED
-
-    return name.removeprefix(VARIED).partition("/")[2] if name.startswith(VARIED) else name
 
 
 def differences(
