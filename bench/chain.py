@@ -76,6 +76,7 @@ class Chain:
         masses = [builder.formula(parse(text), scope) for text in texts]
         self._kernel: Kernel = compile_program(builder.program(masses), cache=cache)
         self._axis = EdgeAxis(regular_edges(BINS, LOW, HIGH), cache=cache)
+        self._memory = np.empty(BLOCK, np.int64)  # the same for all blocks, as a filler has it
         self._sums = [WeightedSums(self._axis.size, cache=cache) for _ in texts]
 
     def __call__(self, parts: int) -> None:
@@ -86,7 +87,8 @@ class Chain:
             masses = self._kernel(block, {}, stop - start)
             for mass, sums in zip(masses, self._sums, strict=True):
                 if parts > 1:
-                    cells = np.zeros(stop - start, np.int64)
+                    cells = self._memory[: stop - start]
+                    cells.fill(0)
                     self._axis.place(cells, mass)
                 if parts > 2:
                     sums.add(cells, block["w"].content)

@@ -4,8 +4,8 @@
     nice python tests/matrix.py --arm64       another architecture too, emulated (Debian, as root; tests/arm64.py)
 
 The examples and the benchmark's workflow are run in a process of their own for each variation: other processors to
-compile for, without FMA and AVX, without optimisation, other numbers of workers and partitions, NumPy and the C library
-without their special code; and the self-test, which compares every function with MPFR. Prints the digest of all
+compile for, without FMA and AVX, without optimisation, other numbers of workers and partitions, partitions in another
+order (tests/reordered.py), NumPy and the C library without their special code; and the self-test, which compares every function with MPFR. Prints the digest of all
 products for each, and fails if they are not one.
 """
 
@@ -28,13 +28,20 @@ from fasthep_archive.digest import Digest
 
 @dataclass(frozen=True, kw_only=True)
 class Variation:
-    """A way to compute: variables of the process, and options of the command."""
+    """A way to compute: variables of the process, options of the command, and the order of what has none."""
 
     name: str
     variables: Mapping[str, str] = field(default_factory=dict)
     options: Sequence[str] = ("-j", "1")
+    order: str | None = None
+
+    @property
+    def before(self) -> Sequence[str]:
+        """Return what runs the command."""
+        return () if self.order is None else (sys.executable, str(REORDERED), self.order)
 
 
+REORDERED = Path(__file__).with_name("reordered.py")
 NO_VECTORS = "-avx512f,-avx512vl,-avx512dq,-avx512bw,-avx512cd,-avx2,-avx,-fma"
 NUMPY_PLAIN = "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"
 """NumPy 2.4 ignores the older names, AVX2 and so on, without a word."""
@@ -67,6 +74,12 @@ PARTITIONS = (
     Variation(name="5 workers, chunk 100", options=("-j", "5", "--chunk", "100")),
 )
 
+ORDERS = (
+    Variation(name="chunk 100, reversed", options=("-j", "1", "--chunk", "100"), order="reversed"),
+    Variation(name="chunk 1000, shuffled", options=("-j", "1", "--chunk", "1000"), order="7"),
+    Variation(name="2 workers, chunk 100, shuffled", options=("-j", "2", "--chunk", "100"), order="8"),
+)
+
 LIBRARIES = (
     Variation(name="plain NumPy", variables={"NPY_DISABLE_CPU_FEATURES": NUMPY_PLAIN}),
     Variation(name="plain C library", variables={"GLIBC_TUNABLES": LIBM_PLAIN}),
@@ -77,9 +90,9 @@ LIBRARIES = (
     ),
 )
 
-FULL = (*COMPILERS, *PARTITIONS, *LIBRARIES)
-QUICK = (COMPILERS[2], PARTITIONS[0], PARTITIONS[-1], LIBRARIES[-1])
-"""What a test can wait for, beside the first: one other processor, partitions and libraries."""
+FULL = (*COMPILERS, *PARTITIONS, *ORDERS, *LIBRARIES)
+QUICK = (COMPILERS[2], PARTITIONS[0], PARTITIONS[-1], ORDERS[-1], LIBRARIES[-1])
+"""What a test can wait for, beside the first: one other processor, partitions, an order and libraries."""
 
 
 BENCH = Path(__file__).parents[1] / "bench"
@@ -88,7 +101,7 @@ BENCH = Path(__file__).parents[1] / "bench"
 def products(command: Command, workflow: Path, directory: Path, variation: Variation) -> Digest:
     """Run ``workflow``, reusing nothing, and return the digest of the contents of all products."""
     words = ("run", workflow, "-o", directory, "-q", "--no-cache", *variation.options)
-    command(*words, cwd=workflow.parent, **variation.variables)
+    command(*words, cwd=workflow.parent, before=variation.before, **variation.variables)
     return _contents(directory)
 
 

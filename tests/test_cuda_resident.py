@@ -11,9 +11,10 @@ from translated_device import TranslatedDevice, device
 from fasthep_archive.formula.columns import Array, Column
 from fasthep_archive.kernels.cuda import fills
 from fasthep_archive.kernels.cuda.device import constant
-from fasthep_archive.kernels.cuda.fills import ResidentSums
+from fasthep_archive.kernels.cuda.fills import ResidentMoments, ResidentSums
 from fasthep_archive.kernels.cuda.nvrtc import compiler
 from fasthep_archive.kernels.cuda.tools import Resident, Tools
+from fasthep_archive.kernels.moments import Moments
 from fasthep_archive.kernels.sums import State, WeightedSums
 from fasthep_archive.operations.cutflow import Counts
 from fasthep_archive.operations.filling import AxisFill, Filling
@@ -128,7 +129,15 @@ def value_of(axis: str, random: np.random.Generator, size: int, round_: int) -> 
     return np.concatenate([random.normal(80, 30, size - 4), [np.nan, np.inf, -np.inf, -0.0]])
 
 
-def blocks_of(axes: list[str], *, selected: bool, weights: str, layers: int = 1, missing: bool = False):
+def blocks_of(
+    axes: list[str],
+    *,
+    selected: bool,
+    weights: str,
+    layers: int = 1,
+    missing: bool = False,
+    sampled: bool = False,
+):
     random = np.random.default_rng(len(axes))
     made = []
     for round_, size in enumerate((300, 5, 800)):
@@ -137,6 +146,8 @@ def blocks_of(axes: list[str], *, selected: bool, weights: str, layers: int = 1,
             values = [Column(value.content, None, random.random(size) < 0.8) for value in values]
         if selected:
             values.insert(0, Column(random.random(size) < 0.7))
+        if sampled:
+            values.append(Column(random.normal(91, 2, size), None, random.random(size) < 0.9))
         if weights == "given":
             values += [Column(random.normal(1, 10, size)) for _ in range(layers)]
         made.append((values, {}))
@@ -148,6 +159,30 @@ def blocks_of(axes: list[str], *, selected: bool, weights: str, layers: int = 1,
 def test_histograms_of_one_axis(axis: str, weights: str, tools: Tools, kernel_cache: Path):
     filling = Filling(axes=(AXES[axis],), selected=True, weights=weights)
     compare(filling, blocks_of([axis], selected=True, weights=weights), tools, kernel_cache)
+
+
+@pytest.mark.parametrize("weights", ["none", "unit", "given"])
+@pytest.mark.parametrize("axes", [["regular"], ["growing integers", "regular", "bool"]], ids=["one", "several"])
+def test_profiles(axes: list[str], weights: str, tools: Tools, kernel_cache: Path):
+    """Beyond a thousand bins a device has a window of the limbs only."""
+    filling = Filling(axes=tuple(AXES[axis] for axis in axes), selected=True, weights=weights, sampled=True)
+    blocks = blocks_of(axes, selected=True, weights=weights, missing=True, sampled=True)
+    compare(filling, blocks, tools, kernel_cache)
+
+
+@pytest.mark.parametrize("cells", [7, 2000], ids=["all limbs", "window"])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_means_are_those_of_the_cpu_in_any_partition(name: str, cells: int, tools: Tools, kernel_cache: Path):
+    random = np.random.default_rng(10)
+    weights, places = WEIGHTS[name](random), random.integers(-1, 8, 5000)
+    samples = random.permutation(weights)
+    compiled = Moments(cells, cache=kernel_cache, weighted=True)
+    compiled.add(places, samples, weights)
+    sums = ResidentMoments(tools, cells, weighted=True, cache=kernel_cache)
+    for part in np.array_split(random.permutation(places.size), 3):
+        there = [constant(tools.device, array[part]) for array in (places, samples, weights)]
+        sums.add(there[0], part.size, *there[1:])
+    assert same(sums.total().state(), compiled.state())
 
 
 @pytest.mark.parametrize("axes", [["regular", "growing integers"], ["growing integers", "bool", "growing integers"]])

@@ -7,10 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import reordered
 from command import Command
 from matrix import COMPILERS, FULL, LIBRARIES, QUICK, Variation, products
 
 from fasthep_archive.digest import Digest
+from fasthep_archive.execution import scheduler
+from fasthep_archive.execution.plan import Merge
+from fasthep_archive.execution.scheduler import Task
+from fasthep_archive.operations.histogram import Axis, Hist, HistogramProduct
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +29,29 @@ def usual(command: Command, example: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("variation", QUICK, ids=lambda variation: variation.name)
 def test_products_have_one_digest(variation: Variation, usual: Digest, fresh: Command, example: Path, tmp_path: Path):
     assert products(fresh, example / "workflow.yaml", tmp_path / "out", variation) == usual
+
+
+@pytest.mark.parametrize("name", ["reversed", "7"])
+def test_another_order_is_another_order(name: str, monkeypatch: pytest.MonkeyPatch):
+    """One that nobody follows would show nothing."""
+    begun: list[str] = []
+    names = [f"part {number}" for number in range(9)]
+    tasks = [Task(name=part, call=lambda part=part: begun.append(part)) for part in names]
+    monkeypatch.setattr(scheduler, "TopologicalSorter", reordered.sorter(reordered.order_called(name)))
+    scheduler.execute(tasks, scheduler.InProcess, in_flight=lambda: 2, finished=lambda *_: None)
+    assert sorted(begun) == names
+    assert begun != names
+    assert name != "reversed" or begun == names[::-1]
+
+
+@pytest.mark.parametrize(("categories", "moved"), [((0, 1), True), (None, False)], ids=["fixed", "growing"])
+def test_parts_are_merged_in_another_order(categories: tuple[int, ...] | None, moved: bool):
+    axis = Axis(name="n", label="n", source="n", type="int", categories=categories)
+    hist = Hist(axes=(axis,), dataset_axis=None, storage="count", weight_expr=None)
+    product = HistogramProduct(stage="S", hist=hist, datasets=("mc",))
+    merge = Merge(node="S", op="hep.hist", product=product, parts=(1, 2, 3), key="k")
+    found = reordered.reordered(merge, reordered.order_called("reversed")).parts
+    assert found == ((3, 2, 1) if moved else (1, 2, 3))
 
 
 def test_variations_have_names_of_their_own():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
@@ -139,36 +140,100 @@ class BooleanAxis:
 Axis: TypeAlias = RegularAxis | VariableAxis | IntCategoryAxis | StrCategoryAxis | BooleanAxis
 
 
+Storage: TypeAlias = Literal["count", "weighted", "mean", "weighted_mean"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Form:
+    """How a storage is written.
+
+    :ivar uhi: its name in UHI. :ivar hist: its name in hist.
+    :ivar keys: of its arrays in UHI, in the order in which hist takes them, and their names here.
+    :ivar whole: which of them are int64.
+    """
+
+    uhi: str
+    hist: str
+    keys: tuple[tuple[str, str], ...]
+    whole: str = ""
+
+    @property
+    def arrays(self) -> Mapping[str, np.dtype[Any]]:
+        """Return the types of the arrays, by their names here."""
+        return {name: np.dtype(np.int64 if name == self.whole else np.float64) for _, name in self.keys}
+
+
+_STORAGES: Mapping[Storage, _Form] = MappingProxyType(
+    {
+        "count": _Form(uhi="int", hist="Int64", keys=(("values", "values"),), whole="values"),
+        "weighted": _Form(uhi="weighted", hist="Weight", keys=(("values", "values"), ("variances", "variances"))),
+        "mean": _Form(
+            uhi="mean",
+            hist="Mean",
+            keys=(("counts", "counts"), ("values", "values"), ("variances", "variances")),
+            whole="counts",
+        ),
+        "weighted_mean": _Form(
+            uhi="weighted_mean",
+            hist="WeightedMean",
+            keys=(
+                ("sum_of_weights", "sumw"),
+                ("sum_of_weights_squared", "sumw2"),
+                ("values", "values"),
+                ("variances", "variances"),
+            ),
+        ),
+    }
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Histogram:
     """A histogram. Its arrays have the shape of the axes, flow bins included, in the order of :class:`Axis`.
 
-    :ivar storage: ``count``: ``values`` are int64 numbers of entries; ``weighted``: ``values`` are float64 sums of
-        weights and ``variances`` sums of squared weights.
+    Which it has is said by the storage; the others are none. Those that are not said to be int64 are float64.
+
+    :ivar storage: ``count``: ``values`` are int64 numbers of entries; ``weighted``: ``values`` are sums of weights and
+        ``variances`` sums of squared weights; ``mean``: ``values`` are means of samples, ``variances`` the variances of
+        samples, ``counts`` int64 numbers of entries; ``weighted_mean``: the same of weighted samples, with the sums of
+        weights and squared weights.
     """
 
     name: str
     axes: tuple[Axis, ...]
-    storage: Literal["count", "weighted"]
+    storage: Storage
     values: NDArray[np.int64] | NDArray[np.float64]
     variances: NDArray[np.float64] | None = None
+    counts: NDArray[np.int64] | None = None
+    sumw: NDArray[np.float64] | None = None
+    sumw2: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit the axes or the storage."""
         shape = tuple(axis.size for axis in self.axes)
-        weighted = self.storage == "weighted"
-        if weighted != (self.variances is not None) or self.values.dtype != (np.float64 if weighted else np.int64):
+        expected, found = dict(_STORAGES[self.storage].arrays), self.arrays
+        if {name: array.dtype for name, array in found.items()} != expected:
             raise DataError(f"histogram {self.name!r}: its arrays are not those of the storage {self.storage!r}")
-        for array in (self.values, self.values if self.variances is None else self.variances):
+        for array in found.values():
             if array.shape != shape:
                 raise DataError(f"histogram {self.name!r} has {shape} bins on its axes, its arrays {array.shape}")
 
+    @property
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Return the arrays that there are, by their names here."""
+        named = {name: getattr(self, name) for name in ("values", "variances", "counts", "sumw", "sumw2")}
+        return {name: array for name, array in named.items() if array is not None}
+
+    @property
+    def samples(self) -> bool:
+        """Return whether it holds means of samples, which don't add up to a distribution."""
+        return self.storage in ("mean", "weighted_mean")
+
     def to_json(self) -> bytes:
         """Return the stored form. Equal histograms give equal bytes."""
-        if self.variances is None:
-            storage: JSON = {"type": "int", "values": self.values.tolist()}
-        else:
-            storage = {"type": "weighted", "values": self.values.tolist(), "variances": self.variances.tolist()}
+        form, arrays = _STORAGES[self.storage], self.arrays
+        storage: dict[str, JSON] = {"type": form.uhi}
+        storage |= {key: arrays[name].tolist() for key, name in form.keys}
         return write_json(
             {
                 "uhi_schema": 1,
@@ -203,16 +268,20 @@ class Histogram:
 
         import hist
 
-        storage = hist.storage.Int64() if self.variances is None else hist.storage.Weight()
+        storage = getattr(hist.storage, _STORAGES[self.storage].hist)()
         with warnings.catch_warnings():
             # an axis may be called weight: hist warns of its own keyword, which only matters to who fills by name
             warnings.filterwarnings("ignore", ".* is a protected keyword")
             filled = hist.Hist(*(_hist_axis(axis) for axis in self.axes), storage=storage, name=self.name)
         view: Any = filled.view(flow=True)
-        if self.variances is None:
+        if not view.dtype.names:
             view[...] = self.values
-        else:
-            view["value"], view["variance"] = self.values, self.variances
+            return filled
+        form, arrays = _STORAGES[self.storage], self.arrays
+        # hist's own constructor turns variances of samples into the sums that it keeps
+        filled[...] = np.stack([arrays[name].astype(np.float64) for _, name in form.keys], axis=-1)
+        if self.storage == "weighted_mean":  # it divides zero by zero in empty bins, and NaN would stay in every sum
+            view["_sum_of_weighted_deltas_squared"][arrays["sumw2"] == 0.0] = 0.0
         return filled
 
 
@@ -235,17 +304,14 @@ def _histogram(value: Any) -> Histogram:
     axes = tuple(_AXES[axis["type"]](axis) for axis in value["axes"])
     shape = tuple(axis.size for axis in axes)
     storage = value["storage"]
-    weighted = storage["type"] == "weighted"
-    return Histogram(
-        name=value["metadata"]["name"],
-        axes=axes,
-        storage="weighted" if weighted else "count",
-        values=_array(storage["values"], shape, np.float64 if weighted else np.int64),
-        variances=_array(storage["variances"], shape, np.float64) if weighted else None,
-    )
+    name = {form.uhi: name for name, form in _STORAGES.items()}[storage["type"]]
+    form = _STORAGES[name]
+    types = form.arrays
+    arrays = {array: _array(storage[key], shape, types[array]) for key, array in form.keys}
+    return Histogram(name=value["metadata"]["name"], axes=axes, storage=name, **arrays)
 
 
-def _array(values: Any, shape: tuple[int, ...], dtype: type[np.float64 | np.int64]) -> NDArray[Any]:
+def _array(values: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the array; JSON does not keep the shape of one without bins."""
     return np.array(values, dtype).reshape(shape)
 

@@ -64,8 +64,8 @@ class ExactSums:
 
     def add(self, cells: Cells, values: NDArray[np.float64]) -> None:
         """Add ``values[i]`` to the cell ``cells[i]``; cells out of range, -1 among them, are skipped."""
-        cells, values = _plain(cells, np.int64), _plain(values, np.float64)
-        _same_length(cells, values)
+        cells, values = plain(cells, np.int64), plain(values, np.float64)
+        same_length(cells, values)
         done, add = 0, self._kernels.add_values
         while (done := add(done, cells, values, self._adds, self._limbs.window())) < len(cells):
             self._limbs.widen(_inside(cells[done:], values[done:], self.cells))
@@ -82,6 +82,25 @@ class ExactSums:
         An exact zero is +0.0. A sum with a NaN or with both infinities is NaN, one with one infinity is that one.
         """
         return self._limbs.rounded()
+
+    def whole(self, cells: Cells) -> tuple[int, list[int]]:
+        """Return an exponent *e* and, for each of ``cells``, the *n* of its sum *n* 2**e, which is exact.
+
+        NaN and infinities are left out: :meth:`unbounded` has them.
+        """
+        return self._limbs.whole(cells)
+
+    def unbounded(self) -> NDArray[np.float64]:
+        """Return 0.0 where all that was added was finite; else what :meth:`rounded` returns there."""
+        return self._limbs.unbounded()
+
+    def moved(self, cells: int, places: Cells) -> ExactSums:
+        """Return the same sums in ``cells`` cells, cell ``i`` at ``places[i]``; cells that meet are added."""
+        new = ExactSums.__new__(ExactSums)
+        new._kernels = self._kernels
+        new._limbs = self._limbs.combined(lambda entries: _moved(entries, cells, places))
+        new._adds = np.zeros(cells, np.int64)
+        return new
 
     def state(self) -> State:
         """Return the content as arrays. Equal sums give equal arrays, in any order, partition and tree of merges."""
@@ -122,14 +141,14 @@ class WeightedSums:
 
     def add(self, cells: Cells, weights: NDArray[np.float64] | None = None) -> None:
         """Fill ``cells[i]`` with ``weights[i]``; cells out of range, -1 among them, are skipped with their weights."""
-        cells = _plain(cells, np.int64)
+        cells = plain(cells, np.int64)
         if self._sums is None or weights is None:
             if self.weighted or weights is not None:
                 raise ValueError("weights go with weighted sums, and only with those")
             self._kernels.count_cells(cells, self.counts)
             return
-        weights = _plain(weights, np.float64)
-        _same_length(cells, weights)
+        weights = plain(weights, np.float64)
+        same_length(cells, weights)
         sumw, sumw2 = self._sums
         done, add = 0, self._kernels.add_weights
         while (done := add(done, cells, weights, self.counts, sumw.window(), sumw2.window())) < len(cells):
@@ -178,7 +197,7 @@ class WeightedSums:
         new = cls(cells, cache=cache, weighted=weighted)
         new.counts[used] = state["counts"]
         if weighted:
-            sumw, sumw2 = (_Limbs.from_state(cells, used, _below(state, name)) for name in _SUMS)
+            sumw, sumw2 = (_Limbs.from_state(cells, used, below(state, name)) for name in _SUMS)
             new._sums = (sumw, sumw2)
         return new
 
@@ -253,18 +272,29 @@ class _Limbs:
         return np.asarray(limbs.any(axis=1) | self._nonfinite.any(axis=1))
 
     def rounded(self) -> NDArray[np.float64]:
+        used = np.flatnonzero(self.used())
+        exponent, numbers = self.whole(used)
+        sums, special = np.zeros(self.cells), self.unbounded()
+        sums[used] = [_nearest(number, exponent) for number in numbers]
+        return np.where(special == 0.0, sums, special)
+
+    def whole(self, cells: Cells) -> tuple[int, list[int]]:
+        """Return the sums of ``cells`` as whole numbers, times 2 to the power that comes first."""
         first, limbs = self._signed()
-        sums = np.zeros(self.cells)
-        used = np.flatnonzero(limbs.any(axis=1))
-        signs = np.where((limbs[used] < 0).any(axis=1), -1.0, 1.0)
-        magnitudes = np.abs(limbs[used]).astype("<u4")
-        for cell, sign, magnitude in zip(used, signs, magnitudes, strict=True):
-            sums[cell] = sign * _nearest(int.from_bytes(magnitude.tobytes(), "little"), 32 * first - 1074)
+        rows = limbs[cells]
+        signs = np.where((rows < 0).any(axis=1), -1, 1).tolist()
+        magnitudes = (int.from_bytes(row.tobytes(), "little") for row in np.abs(rows).astype("<u4"))
+        numbers = [sign * magnitude for sign, magnitude in zip(signs, magnitudes, strict=True)]
+        return 32 * first - 1074 if limbs.shape[1] else 0, numbers
+
+    def unbounded(self) -> NDArray[np.float64]:
+        """Return NaN or an infinity where such were added, and 0.0 elsewhere."""
         nan, positive, negative = self._nonfinite.T > 0
-        sums[positive] = np.inf
-        sums[negative] = -np.inf
-        sums[nan | (positive & negative)] = np.nan
-        return sums
+        special = np.zeros(self.cells)
+        special[positive] = np.inf
+        special[negative] = -np.inf
+        special[nan | (positive & negative)] = np.nan
+        return special
 
     def state(self, used: Cells) -> State:
         """Return the canonical arrays of the cells ``used``, which are all that are not zero."""
@@ -303,15 +333,15 @@ def _settle(limbs: Cells) -> Cells:
     return limbs
 
 
-def _nearest(magnitude: int, exponent: int) -> float:
-    """Return the double nearest to ``magnitude * 2**exponent``, ties to even, infinity when beyond the largest.
+def _nearest(number: int, exponent: int) -> float:
+    """Return the double nearest to ``number * 2**exponent``, ties to even, infinity when beyond the largest.
 
     CPython rounds both int / int and int to float correctly (Objects/longobject.c), also where results are subnormal.
     """
     try:
-        return magnitude / (1 << -exponent) if exponent < 0 else float(magnitude << exponent)
+        return number / (1 << -exponent) if exponent < 0 else float(number << exponent)
     except OverflowError:
-        return math.inf
+        return math.inf if number > 0 else -math.inf
 
 
 def _moved(entries: Cells, cells: int, places: Cells) -> Cells:
@@ -325,7 +355,8 @@ def _cumulative_from_last(entries: Cells) -> Cells:
     return np.cumsum(entries[::-1], axis=0)[::-1].copy()
 
 
-def _below(state: Mapping[str, Array], name: str) -> Mapping[str, Array]:
+def below(state: Mapping[str, Array], name: str) -> Mapping[str, Array]:
+    """Return the part of a state that is called ``name``: the arrays ``name.*``, without that."""
     return {key.removeprefix(f"{name}."): array for key, array in state.items() if key.startswith(f"{name}.")}
 
 
@@ -333,12 +364,16 @@ def _inside(cells: Cells, values: NDArray[np.float64], size: int) -> NDArray[np.
     return np.asarray(values[(cells >= 0) & (cells < size)])
 
 
-def _same_length(cells: Cells, values: NDArray[np.float64]) -> None:
+def same_length(cells: Array, values: Array) -> None:
+    """Refuse columns of different lengths.
+
+    :raises ValueError: if their lengths differ.
+    """
     if cells.shape != values.shape or cells.ndim != 1:
         raise ValueError(f"{cells.shape} cells need as many values, not {values.shape}")  # numba would read beyond
 
 
-def _plain(array: Array, dtype: type[np.generic]) -> Array:
+def plain(array: Array, dtype: type[np.generic]) -> Array:
     """Return the array as it is compiled once: contiguous, aligned, writable; the same array when it is so."""
     return np.require(array, dtype, ["C", "A", "W"])
 

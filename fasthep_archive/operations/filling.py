@@ -5,27 +5,33 @@ partitioning nor the number of workers can change it.
 
 A histogram with variations is filled with several weights. Its bins are found once; the sums of each weight are a
 *layer* of their own, and the layers become the bins of its last axis.
+
+A profile is filled with samples, of which each cell has the mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fasthep_archive.data.products import Storage
 from fasthep_archive.digest import JSON
 from fasthep_archive.formula.columns import Array, Column
 from fasthep_archive.kernels import bins
+from fasthep_archive.kernels.moments import Moments
 from fasthep_archive.kernels.sums import WeightedSums
 from fasthep_archive.operations.protocol import Part, State
 
 Categories: TypeAlias = tuple[int, ...] | tuple[str, ...]
 Weights: TypeAlias = Literal["none", "unit", "given"]
+Sums: TypeAlias = WeightedSums | Moments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,8 +82,9 @@ class Filling:
     """A histogram to fill.
 
     :ivar selected: whether the first of the fill's values says which entries count; the axes' values follow, in order,
-        without those of text axes, and the weight of each layer comes last.
+        without those of text axes, then the sample, if there is one, and the weight of each layer comes last.
     :ivar weights: whether entries are counted, weigh one, or have weights.
+    :ivar sampled: whether each entry has a sample, whose mean is wanted.
     :ivar layers: the layers that are filled: positions on the axis of variations, or the one layer of a histogram
         without it.
     """
@@ -86,6 +93,14 @@ class Filling:
     selected: bool
     weights: Weights
     layers: tuple[int, ...] = (0,)
+    sampled: bool = False
+
+    @property
+    def storage(self) -> Storage:
+        """Return what a cell holds."""
+        if self.sampled:
+            return "mean" if self.weights == "none" else "weighted_mean"
+        return "count" if self.weights == "none" else "weighted"
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -98,6 +113,7 @@ class Filling:
             "selected": self.selected,
             "weights": self.weights,
             "layers": list(self.layers),
+            **({"sampled": True} if self.sampled else {}),
         }
 
     def start(self, cache: Path) -> Filler:
@@ -113,8 +129,7 @@ class Filler:
     def __init__(self, filling: Filling, cache: Path):
         self._filling = filling
         self.axes = [axis.axis(cache) for axis in filling.axes]
-        cells, weighted = prod(self.sizes()), filling.weights != "none"
-        self.sums = [WeightedSums(cells, cache=cache, weighted=weighted) for _ in filling.layers]
+        self.sums: list[Sums] = [sums(filling.storage, prod(self.sizes()), cache) for _ in filling.layers]
         self._memory = np.empty(0, np.int64)
         self._ones = np.empty(0)
 
@@ -122,17 +137,22 @@ class Filler:
         columns = list(values)
         selected = cast("NDArray[np.bool_]", columns.pop(0).content) if self._filling.selected else None
         weights = [columns.pop().content for _ in self.sums][::-1] if self._filling.weights == "given" else None
+        sample = columns.pop() if self._filling.sampled else None
         jagged = next((value.offsets for value in values if value.offsets is not None), None)
         remaining = iter(columns)
         placed = [
             next(remaining) if axis.kind != "texts" else _texts(axis, texts, jagged, len(values[0].content))
             for axis in self._filling.axes
         ]
-        cells = self._cells(placed, selected)
+        cells = self._cells(placed, selected, None if sample is None else sample.valid)
         if self._filling.weights == "unit":
             weights = [self._unit_weights(len(cells))] * len(self.sums)
         for number, sums in enumerate(self.sums):
-            sums.add(cells, None if weights is None else weights[number])
+            weight = None if weights is None else weights[number]
+            if isinstance(sums, Moments):
+                sums.add(cells, cast("Column", sample).content, weight)
+            else:
+                sums.add(cells, weight)
 
     def state(self) -> State:
         categories: JSON = [_met(axis) for axis in self.axes]
@@ -143,13 +163,20 @@ class Filler:
         }
         return State(header={"categories": categories, "layers": list(self._filling.layers)}, arrays=arrays)
 
-    def _cells(self, columns: Sequence[Column], selected: NDArray[np.bool_] | None) -> bins.Cells:
-        """Return the cell of each entry, until the next block comes; axes and sums may have grown."""
+    def _cells(
+        self, columns: Sequence[Column], selected: NDArray[np.bool_] | None, present: NDArray[np.bool_] | None
+    ) -> bins.Cells:
+        """Return the cell of each entry, until the next block comes; axes and sums may have grown.
+
+        :param present: which entries have a sample; none: all.
+        """
         cells = self._memory_for(len(columns[0].content if selected is None else selected))
         if selected is None:
             cells.fill(0)
         else:
             np.subtract(selected, 1, out=cells, dtype=np.int64)  # 0, and -1 for what is not selected
+        if present is not None:
+            np.putmask(cells, ~present, -1)
         before = self.sizes()
         bins.place(cells, self.axes, columns)
         self.grow(before)
@@ -181,6 +208,13 @@ class Filler:
         return True
 
 
+def sums(storage: Storage, cells: int, cache: Path) -> Sums:
+    """Return empty sums for ``cells`` cells."""
+    if storage in ("mean", "weighted_mean"):
+        return Moments(cells, cache=cache, weighted=storage == "weighted_mean")
+    return WeightedSums(cells, cache=cache, weighted=storage == "weighted")
+
+
 def _met(axis: bins.Axis) -> JSON:
     return list(axis.categories) if isinstance(axis, (bins.IntAxis, bins.TextAxis)) else None
 
@@ -207,16 +241,32 @@ class Rows:
 class Merged:
     """A merged histogram.
 
-    :ivar values: with flow bins, over the dataset axis, if split, the axes, and the layers, if there are several;
-        int64 counts or float64 sums.
-    :ivar variances: sums of squared weights; none when counted.
+    :ivar arrays: with flow bins, over the dataset axis, if split, the axes, and the layers, if there are several; by
+        the names that a :class:`~fasthep_archive.data.products.Histogram` has for them.
     :ivar categories: of each axis that has any.
     """
 
-    values: Array
-    variances: Array | None
+    arrays: Mapping[str, Array]
     categories: tuple[Categories | None, ...]
 
+
+_ARRAYS: Mapping[Storage, Mapping[str, Callable[..., Array]]] = MappingProxyType(
+    {
+        "count": {"values": lambda sums: sums.counts},
+        "weighted": {"values": WeightedSums.sumw, "variances": WeightedSums.sumw2},
+        "mean": {"values": Moments.means, "variances": Moments.variances, "counts": lambda sums: sums.counts},
+        "weighted_mean": {
+            "values": Moments.means,
+            "variances": Moments.variances,
+            "sumw": Moments.sumw,
+            "sumw2": Moments.sumw2,
+        },
+    }
+)
+"""What a histogram has of its cells."""
+
+_WHOLE: Mapping[Storage, str] = MappingProxyType({"count": "values", "mean": "counts"})
+"""Which of these arrays holds whole numbers."""
 
 _REST = None
 """The row of the whole histogram where it is not split, and of the overflow where it is."""
@@ -226,7 +276,7 @@ def merged(
     parts: Iterable[Part],
     axes: Sequence[AxisFill],
     rows: Rows | None,
-    weighted: bool,
+    storage: Storage,
     cache: Path,
     *,
     layers: int | None = None,
@@ -237,8 +287,8 @@ def merged(
     :param layers: how many there are, for an axis of them; none: no such axis.
     """
     names = [_REST] if rows is None else [*rows.names, *([_REST] if rows.overflow else [])]
-    totals = {name: [_Total(axes, weighted, cache) for _ in range(layers or 1)] for name in names}
-    together = _Total(axes, weighted, cache)
+    totals = {name: [_Total(axes, storage, cache) for _ in range(layers or 1)] for name in names}
+    together = _Total(axes, storage, cache)
     for part in parts:
         met = _found(part.state)
         together.meet(met)
@@ -248,11 +298,13 @@ def merged(
     dense = [total.arranged(together.categories) for name in names for total in totals[name]]
     inner = together.shape(together.categories)
     shape = (len(names), layers or 1, *inner)  # no row at all where a stage applies to no dataset
-    values = _stacked([sums.sumw() if weighted else sums.counts for sums in dense], shape, layers, rows)
-    variances = _stacked([sums.sumw2() for sums in dense], shape, layers, rows) if weighted else None
-    if values.size == 0 and not weighted:
-        values = values.astype(np.int64)
-    return Merged(values=values, variances=variances, categories=tuple(together.categories))
+    arrays = {
+        name: _stacked([array(sums) for sums in dense], shape, layers, rows) for name, array in _ARRAYS[storage].items()
+    }
+    whole = _WHOLE.get(storage)
+    if whole is not None:  # nothing says what the type of no numbers is
+        arrays[whole] = arrays[whole].astype(np.int64, copy=False)
+    return Merged(arrays=arrays, categories=tuple(together.categories))
 
 
 def _stacked(sums: Sequence[Array], shape: tuple[int, ...], layers: int | None, rows: Rows | None) -> Array:
@@ -266,11 +318,11 @@ def _stacked(sums: Sequence[Array], shape: tuple[int, ...], layers: int | None, 
 class _Total:
     """The sums over some parts, and the categories that they met."""
 
-    def __init__(self, fills: Sequence[AxisFill], weighted: bool, cache: Path):
+    def __init__(self, fills: Sequence[AxisFill], storage: Storage, cache: Path):
         self._fills = fills
         self._cache = cache
         self.categories: list[Categories | None] = [_listed(fill) for fill in fills]
-        self._sums = WeightedSums(prod(self.shape(self.categories)), cache=cache, weighted=weighted)
+        self._sums = sums(storage, prod(self.shape(self.categories)), cache)
 
     def shape(self, categories: Sequence[Categories | None]) -> list[int]:
         """Return the sizes of the axes once ``categories`` have been met."""
@@ -281,8 +333,9 @@ class _Total:
         old = list(self.categories)
         self.meet(theirs)
         self._sums = self._moved(self._sums, old, self.categories)
-        found_sums = WeightedSums.from_state(arrays, cache=self._cache)
-        self._sums.merge(self._moved(found_sums, theirs, self.categories))
+        found = type(self._sums).from_state(arrays, cache=self._cache)
+        moved = self._moved(found, theirs, self.categories)
+        self._sums.merge(moved)  # type: ignore[arg-type] # both are of one storage
 
     def meet(self, categories: Sequence[Categories | None]) -> None:
         """Add categories that were not met before, at the end."""
@@ -291,13 +344,11 @@ class _Total:
             if mine is not None and found is not None:
                 self.categories[number] = cast("Categories", tuple(dict.fromkeys((*mine, *found))))
 
-    def arranged(self, categories: Sequence[Categories | None]) -> WeightedSums:
+    def arranged(self, categories: Sequence[Categories | None]) -> Sums:
         """Return the sums in the cells that ``categories``, which include these, give."""
         return self._moved(self._sums, self.categories, categories)
 
-    def _moved(
-        self, sums: WeightedSums, old: Sequence[Categories | None], new: Sequence[Categories | None]
-    ) -> WeightedSums:
+    def _moved(self, sums: Sums, old: Sequence[Categories | None], new: Sequence[Categories | None]) -> Sums:
         """Return ``sums``, whose axes have the categories ``old``, in the cells that ``new`` gives."""
         if list(old) == list(new):
             return sums

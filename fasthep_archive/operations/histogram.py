@@ -1,4 +1,7 @@
-"""``hep.hist``: fills a histogram of any number of axes, counted or weighted, optionally split by dataset."""
+"""``hep.hist``: fills a histogram of any number of axes, counted or weighted, optionally split by dataset.
+
+With a sample it is a profile: of what falls into a bin, it has the mean and the variance of another formula.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Literal, cast
 import numpy as np
 
 from fasthep_archive.data import products
-from fasthep_archive.data.products import Histogram
+from fasthep_archive.data.products import Histogram, Storage
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import FormulaError
 from fasthep_archive.kernels.bins import regular_edges
@@ -20,7 +23,6 @@ from fasthep_archive.operations.protocol import Fill, Output, Part, Product, onl
 from fasthep_archive.operations.stream import Lowering, Stream, TextBranch
 
 AxisType = Literal["regular", "variable", "category", "int", "bool"]
-Storage = Literal["count", "weighted"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,8 +70,8 @@ NOMINAL = "nominal"
 class Hist:
     """Fills each event's values, or each value of jagged axes; flat axes and weights are broadcast to these.
 
-    Missing values are not filled. ``dataset_axis`` has one category per dataset, and comes first; the axis of
-    ``variations``, which have the weights if there are any, comes last.
+    Missing values are not filled, nor are entries whose sample is missing. ``dataset_axis`` has one category per
+    dataset, and comes first; the axis of ``variations``, which have the weights if there are any, comes last.
     """
 
     axes: tuple[Axis, ...]
@@ -77,6 +79,7 @@ class Hist:
     storage: Storage
     weight_expr: str | None
     variations: Variations | None = None
+    sample: str | None = None
 
     @classmethod
     def read(cls, params: Mapping[str, JSON]) -> Hist:
@@ -89,6 +92,7 @@ class Hist:
             storage=cast("Storage", params["storage"]),
             weight_expr=weight,
             variations=_variations(cast("Mapping[str, JSON] | None", params.get("variations"))),
+            sample=cast("str | None", params.get("sample")),
         )
 
     def lower(
@@ -103,18 +107,21 @@ class Hist:
         found = [axis for axis in placed if axis is not None]
         values = [axis.value for axis in found if axis.value is not None]
         layers, formulas = self._weights(lowering, path)
-        weights = [_weight(lowering, stream, values, text, place) for text, place in formulas]
-        known = [weight for weight in weights if weight is not None]
-        if len(found) < len(placed) or len(known) < len(weights):
+        samples = [] if self.sample is None else [(self.sample, (*path, "sample"))]
+        weighing = [_sample(lowering, stream, values, text, place) for text, place in samples]
+        weighing += [_weight(lowering, stream, values, text, place) for text, place in formulas]
+        known = [weight for weight in weighing if weight is not None]
+        if len(found) < len(placed) or len(known) < len(weighing):
             return stream, None
-        places = [axis.place for axis in found if axis.value is not None] + [place for _, place in formulas]
+        places = [axis.place for axis in found if axis.value is not None]
+        places += [place for _, place in (*samples, *formulas)]
         selected = stream.mask is not None or not (values or known)
         aligned = _aligned(lowering, stream, [*values, *known], places, selected=selected)
         if aligned is None:
             return stream, None
-        kind: Weights = "none" if self.storage == "count" else "given" if known else "unit"
+        kind: Weights = "none" if self.storage in ("count", "mean") else "given" if formulas else "unit"
         fills = tuple(axis.fill for axis in found)
-        filling = Filling(axes=fills, selected=selected, weights=kind, layers=layers)
+        filling = Filling(axes=fills, selected=selected, weights=kind, layers=layers, sampled=bool(samples))
         return stream, Fill(values=aligned, accumulation=filling)
 
     def product(self, stage: str, datasets: Sequence[str]) -> Product | None:
@@ -162,13 +169,29 @@ def _weight(
         hint = "say what a missing weight stands for: fill_none(..., 1.0)"
         lowering.fault("a weight can't be missing, but this formula's value can be", place, hint=hint)
         return None
-    if value.structure is not None and all(axis.structure is None for axis in axes):
-        hint = "make one weight per event of it: leading(...), prod(...), sum(...)"
-        lowering.fault(
-            "this weight is a list of values per event, but the axes have one value per event", place, hint=hint
-        )
+    if _has_more(value, axes, lowering, "weight", place):
         return None
     return lowering.builder.cast(value, "float64", label="weight_expr")
+
+
+def _sample(
+    lowering: Lowering, stream: Stream, axes: Sequence[Value], text: str, place: tuple[str | int, ...]
+) -> Value | None:
+    """Return the sample ``text`` of the entries that ``axes`` give, or none after a fault."""
+    value = lowering.formula(text, stream, place)
+    if value is None or _has_more(value, axes, lowering, "sample", place):
+        return None
+    return lowering.builder.cast(value, "float64", label="sample")
+
+
+def _has_more(value: Value, axes: Sequence[Value], lowering: Lowering, noun: str, place: tuple[str | int, ...]) -> bool:
+    """Report a list of values for each event where the axes have one value; say whether it is so."""
+    if value.structure is None or any(axis.structure is not None for axis in axes):
+        return False
+    hint = f"make one {noun} per event of it: leading(...), prod(...), sum(...)"
+    message = f"this {noun} is a list of values per event, but the axes have one value per event"
+    lowering.fault(message, place, hint=hint)
+    return True
 
 
 def _axis_fill(axis: Axis, lowering: Lowering, stream: Stream, place: tuple[str | int, ...]) -> _Placed | None:
@@ -300,18 +323,16 @@ class HistogramProduct:
         categories = () if split is None else split_categories(split, self.datasets)
         rows = None if split is None else Rows(names=categories, overflow=split.categories is not None)
         layers = None if varied is None else len(varied.weights)
-        filled = merged(parts, fills, rows, self.hist.storage == "weighted", cache, layers=layers)
+        filled = merged(parts, fills, rows, self.hist.storage, cache, layers=layers)
         axes = [_product_axis(axis, found) for axis, found in zip(self.hist.axes, filled.categories, strict=True)]
         if split is not None:
             axes.insert(0, _product_axis(split, categories))
-        values, variances = filled.values, filled.variances
+        arrays = filled.arrays
         if varied is not None:  # all weights have a category: nothing is ever in the overflow
             axes.append(varied.axis())
-            room = [(0, 0)] * (values.ndim - 1) + [(0, 1)]
-            values, variances = np.pad(values, room), None if variances is None else np.pad(variances, room)
-        histogram = Histogram(
-            name=self.stage, axes=tuple(axes), storage=self.hist.storage, values=values, variances=variances
-        )
+            room = [(0, 0)] * (len(axes) - 1) + [(0, 1)]
+            arrays = {name: np.pad(array, room) for name, array in arrays.items()}
+        histogram = Histogram(name=self.stage, axes=tuple(axes), storage=self.hist.storage, **arrays)
         return (Output(name=self.outputs[0], content=histogram.to_json()),)
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from fasthep_archive.formula.columns import Column
 from fasthep_archive.kernels.cuda.device import Span
-from fasthep_archive.kernels.cuda.fills import ResidentSums, place, resident_axis
+from fasthep_archive.kernels.cuda.fills import ResidentMoments, ResidentSums, place, resident_axis
 from fasthep_archive.kernels.cuda.tools import Resident, Tools
 from fasthep_archive.operations.cutflow import Counter, Counts
 from fasthep_archive.operations.filling import AxisFill, Filler, Filling
@@ -69,6 +69,9 @@ class _ResidentFiller:
         else:
             self._tools.device.clear(cells)
         given = [left.pop() for _ in self._sums][::-1] if self._filling.weights == "given" else []
+        sample = left.pop() if self._filling.sampled else None
+        if sample is not None and sample.valid is not None:
+            self._tools.launch("drop_missing", entries, cells, sample.valid)
         offsets = next((value.offsets for value in values if value.offsets is not None), None)
         remaining = iter(left)
         placed = [
@@ -82,19 +85,25 @@ class _ResidentFiller:
             self._host.grow(before)
             self._sums = self._begun()
         for number, sums in enumerate(self._sums):
-            sums.add(cells, entries, self._weights(given, number, entries))
+            weights = self._weights(given, number, entries)
+            if isinstance(sums, ResidentMoments):
+                assert sample is not None, "means are those of samples"
+                sums.add(cells, entries, self._tools.numbers(sample, "samples"), weights)
+            else:
+                sums.add(cells, entries, weights)
 
     def state(self) -> State:
         self._take()
         return self._host.state()
 
-    def _begun(self) -> list[ResidentSums]:
+    def _begun(self) -> list[ResidentSums | ResidentMoments]:
         weighted = self._filling.weights != "none"
-        return [ResidentSums(self._tools, sums.cells, weighted=weighted, cache=self._cache) for sums in self._host.sums]
+        kind = ResidentMoments if self._filling.sampled else ResidentSums
+        return [kind(self._tools, sums.cells, weighted=weighted, cache=self._cache) for sums in self._host.sums]
 
     def _take(self) -> None:
         for taken, sums in zip(self._host.sums, self._sums, strict=True):
-            taken.merge(sums.total())
+            taken.merge(sums.total())  # type: ignore[arg-type] # both are of one storage
 
     def _weights(self, given: Sequence[Resident], number: int, entries: int) -> Span | None:
         match self._filling.weights:

@@ -189,6 +189,10 @@ class Integral:
             message = f"an integral is that of a histogram, and stage {made.stage!r} is {made.op}"
             deriving.fault(message, (*place, "of"), hint)
             return None
+        if made.operation.sample is not None:
+            message = f"an integral is a number of events, and {made.stage!r} has means of {made.operation.sample}"
+            deriving.fault(message, (*place, "of"), "fill a histogram without sample")
+            return None
         return self if self._fits(made.operation, deriving, place) else None
 
     def _fits(self, hist: Hist, deriving: Deriving, path: Path) -> bool:

@@ -81,7 +81,9 @@ def pictures(outputs: Mapping[str, bytes], *, datasets: Mapping[str, str]) -> Ma
     for name, content in outputs.items():
         kind = kind_of(name)
         if kind == "histogram":
-            found[name] = histogram(Histogram.from_json(content), datasets=datasets)
+            product = Histogram.from_json(content)
+            if not product.samples:  # means have no stack, nor sums over neighbouring bins
+                found[name] = histogram(product, datasets=datasets)
         elif kind == "cutflow":
             found[name] = cutflow(Cutflow.from_json(content), datasets=datasets)
     return found

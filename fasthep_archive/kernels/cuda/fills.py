@@ -18,6 +18,7 @@ from fasthep_archive.formula.columns import Array
 from fasthep_archive.kernels import bins
 from fasthep_archive.kernels.cuda.device import Span, constant, word
 from fasthep_archive.kernels.cuda.tools import ITEM, Resident, Tools
+from fasthep_archive.kernels.moments import COUNTED, WEIGHTED, Moments
 from fasthep_archive.kernels.sums import State, WeightedSums
 
 ALL_LIMBS = 67
@@ -226,6 +227,88 @@ class ResidentSums:
         for (name, _), limbs in zip(_SUMS, self._limbs, strict=False):
             state |= {f"{name}.{key}": array for key, array in limbs.taken(used).items()}
         self._taken.merge(WeightedSums.from_state(state, cache=self._cache))
+        self._terms = 0
+
+
+class ResidentMoments:
+    """What :class:`~fasthep_archive.kernels.moments.Moments` are, on a device."""
+
+    def __init__(self, tools: Tools, cells: int, *, weighted: bool, cache: Path) -> None:
+        self._tools = tools
+        self._cells = cells
+        self._cache = cache
+        self._taken = Moments(cells, cache=cache, weighted=weighted)
+        self._counts = _zeros(tools, cells)
+        self._limbs = {name: _Window(tools, cells, squared=False) for name in (WEIGHTED if weighted else COUNTED)}
+        self._terms = 0
+
+    def add(self, cells: Span, entries: int, samples: Span, weights: Span | None = None) -> None:
+        """Fill cells, int64, with samples and weights, float64; cells out of range, -1 among them, are skipped."""
+        added = self._added(entries, samples, weights)
+        for name, (first, end) in self._needed(cells, entries, added).items():
+            if not self._limbs[name].covers(first, end):
+                self._take()
+                self._limbs[name].cover(first, end)
+        self._tools.launch("count_cells", entries, cells, self._counts, self._cells)
+        terms = entries * max(map(len, added.values()))
+        settle = self._terms + terms > TERMS
+        self._terms = terms if settle else self._terms + terms
+        for name, spans in added.items():
+            for number, span in enumerate(spans):
+                self._limbs[name].add(cells, entries, span, settle=settle and number == 0)
+
+    def total(self) -> Moments:
+        """Return everything that was added since the last call; the device begins anew."""
+        self._take()
+        found = self._taken
+        self._taken = Moments(self._cells, cache=self._cache, weighted=found.weighted)
+        return found
+
+    def _added(self, entries: int, samples: Span, weights: Span | None) -> Mapping[str, Sequence[Span]]:
+        """Return what is added to each sum: doubles that add up to the product."""
+        if weights is None:
+            return {"x": [samples], "xx": self._products("xx", entries, samples, samples)}
+        first = self._products("wx", entries, weights, samples)
+        second = [
+            part
+            for number, factor in enumerate(first)
+            for part in self._products(f"wxx {number}", entries, factor, samples)
+        ]
+        return {"w": [weights], "ww": self._products("ww", entries, weights, weights), "wx": first, "wxx": second}
+
+    def _products(self, name: str, entries: int, one: Span, other: Span) -> Sequence[Span]:
+        high, low = self._tools.words(f"{name}, high", entries), self._tools.words(f"{name}, low", entries)
+        self._tools.launch("products", entries, one, other, high, low)
+        return high, low
+
+    def _needed(self, cells: Span, entries: int, added: Mapping[str, Sequence[Span]]) -> Mapping[str, tuple[int, int]]:
+        """Return, for each sum, the limbs that the values need; asks the device only where it may have too few."""
+        if all(limbs.complete for limbs in self._limbs.values()):
+            return {}
+        windows = self._tools.words("windows", 2 * len(added))
+        self._tools.launch("fill_words", 2 * len(added), windows, _FAR)
+        for number, spans in enumerate(added.values()):
+            window = windows.part(2 * ITEM * number, 2 * ITEM)
+            for values in spans:
+                self._tools.launch("extent", entries, cells, self._cells, values, False, window)
+        found = np.empty((len(added), 2), np.int64)
+        self._tools.device.download(windows, found.reshape(-1))
+        return {
+            name: (0, 0) if first == _FAR else (int(first), 3 - int(last))
+            for name, (first, last) in zip(added, found, strict=True)
+        }
+
+    def _take(self) -> None:
+        """Take what the device has, which begins anew."""
+        counts = np.empty(self._cells, np.int64)
+        self._tools.device.download(self._counts, counts)
+        self._tools.device.clear(self._counts)
+        used = np.flatnonzero(counts)
+        places: State = {"cells": np.array([self._cells]), "used": used}
+        state = {**places, "counts": counts[used]}
+        for name, limbs in self._limbs.items():
+            state |= {f"{name}.{key}": array for key, array in (places | limbs.taken(used)).items()}
+        self._taken.merge(Moments.from_state(state, cache=self._cache))
         self._terms = 0
 
 

@@ -12,15 +12,18 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fasthep_archive.kernels.elementary.primitives import Limbs, to_bits
+from fasthep_archive.kernels.elementary.primitives import Limbs, to_bits, two_product
 
 Words: TypeAlias = Limbs
 Doubles: TypeAlias = NDArray[np.float64]
+Numbers: TypeAlias = NDArray[np.float64]
 
 MAGNITUDE = 0x7FFFFFFFFFFFFFFF
 MANTISSA = 0xFFFFFFFFFFFFF
 IMPLICIT = 0x10000000000000
 LOW = 0xFFFFFFFF
+FAR = 9.745314011399999e288
+NEAR = 1.0261342003245941e-289
 NAMES = (
     "place_regular",
     "place_between",
@@ -30,6 +33,7 @@ NAMES = (
     "extent",
     "add_values",
     "settle",
+    "products",
 )
 """The functions that are kernels."""
 
@@ -155,3 +159,12 @@ def settle(i: int, limbs: Words, width: int) -> None:
         limbs[k] = total & LOW
         carry = total >> 32
     limbs[i * width + width - 1] += carry
+
+
+def products(i: int, one: Doubles, other: Doubles, high: Numbers, low: Numbers) -> None:
+    """Write a product, rounded, and what its rounding left out, as :mod:`fasthep_archive.kernels.moments_source`."""
+    product, error = two_product(one[i], other[i])
+    size = abs(product)
+    inside = size >= NEAR and size < FAR and abs(one[i]) < FAR and abs(other[i]) < FAR
+    high[i] = product
+    low[i] = error if inside else 0.0

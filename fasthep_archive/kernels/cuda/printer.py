@@ -13,9 +13,8 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import pairwise
-from types import FunctionType, ModuleType
+from types import FunctionType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +37,7 @@ from fasthep_archive.kernels.cuda.language import (
     UNARY,
     VOID,
 )
+from fasthep_archive.kernels.elementary.restricted import constant_of, definitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Library:
         if name not in self._results:
             module = inspect.getmodule(source)
             assert module is not None, "functions of modules only"
-            tree = _definitions(module)[source.__name__]
+            tree = definitions(module)[source.__name__]
             self._results[name] = self._kind(tree.returns)
             self.functions[name] = self._printed(name, tree, source.__globals__)
         return name, self._results[name]
@@ -281,7 +281,7 @@ class Body:
 
         :raises DataError: if it is not in the language.
         """
-        constant = _constant(node)
+        constant = constant_of(node)
         if constant is not None:
             return literal(constant)
         reader = getattr(self, f"_read_{type(node).__name__.lower()}", None)
@@ -368,27 +368,11 @@ class Body:
         return DataError(f"{self._where}: CUDA has no {ast.unparse(node)}")
 
 
-@cache
-def _definitions(module: ModuleType) -> Mapping[str, ast.FunctionDef]:
-    tree = ast.parse(inspect.getsource(module))
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-
-
 def _annotations(source: FunctionType) -> Mapping[str, ast.expr | None]:
     """Return the annotations of a function's parameters."""
     module = inspect.getmodule(source)
     assert module is not None, "functions of modules only"
-    return {argument.arg: argument.annotation for argument in _definitions(module)[source.__name__].args.args}
-
-
-def _constant(node: ast.expr) -> bool | int | float | None:
-    """Return the value of an expression of literals; none if it has names."""
-    if any(isinstance(part, (ast.Name, ast.Tuple)) for part in ast.walk(node)):
-        return None
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, (bool, int, float)) else None
-    value: bool | int | float = eval(compile(ast.Expression(node), "constant", "eval"), {})  # noqa: S307 - literals
-    return value
+    return {argument.arg: argument.annotation for argument in definitions(module)[source.__name__].args.args}
 
 
 def literal(value: bool | float) -> Text:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from fasthep_archive.errors import nearest
+from fasthep_archive.errors import nearest, of_known
 from fasthep_archive.operations.histogram import NOMINAL, Axis, Hist
 from fasthep_archive.operations.protocol import Deriving, Made
 from fasthep_archive.operations.render import canvas
@@ -25,13 +25,14 @@ class Described:
     """What is known of a histogram before it is filled.
 
     :ivar axes: without that of the datasets and that of the variations; none: the operation is not ours.
-    :ivar weighted: whether it has sums of weights; none: not known.
+    :ivar weighted: whether it has sums of weights; none: not known. :ivar sample: what a profile has the means of.
     """
 
     stage: str
     axes: tuple[Axis, ...] | None
     split: Split
     weighted: bool | None
+    sample: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,18 +63,24 @@ class Checking:
         self.faults.append(message)
         self.deriving.fault(message, (*self.deriving.path, *self.under, *keys), hint)
 
-    def one(self) -> tuple[str, Described] | None:
-        """Return name and description of the one histogram that is drawn, or report that it is not one."""
+    def one(self, *, profiles: bool = False) -> tuple[str, Described] | None:
+        """Return name and description of the one histogram that is drawn, or report that it is not one.
+
+        :param profiles: whether it may be a profile.
+        """
         inputs = self.deriving.inputs
         if len(inputs) != 1:
             self.fault(f"one histogram is drawn, and there are {len(inputs)} inputs: {', '.join(inputs) or 'none'}")
             return None
         ((name, made),) = inputs.items()
-        described = self.histogram(made)
+        described = self.histogram(made, profiles=profiles)
         return None if described is None else (name, described)
 
-    def histogram(self, made: Made) -> Described | None:
-        """Return what is known of the histogram that a stage leaves, or report that it leaves none."""
+    def histogram(self, made: Made, *, profiles: bool = False) -> Described | None:
+        """Return what is known of the histogram that a stage leaves, or report that it leaves none.
+
+        :param profiles: whether it may be a profile, whose means don't add up to a distribution.
+        """
         if not any(map(is_histogram, made.outputs)):
             message = f"this draws a histogram, and stage {made.stage!r} ({made.op}) leaves none"
             self.fault(message, hint="draw a stage with op: hep.hist; cutflows have hep.render.cutflow_csv")
@@ -81,6 +88,10 @@ class Checking:
         if not isinstance(made.operation, Hist):
             return Described(stage=made.stage, axes=None, split=Split(dataset_axis=_DATASET_AXES[0]), weighted=None)
         hist = made.operation
+        if hist.sample is not None and not profiles:
+            message = f"this draws numbers of events, and {made.stage!r} has means of {hist.sample}"
+            self.fault(message, hint="draw a profile with op: hep.render.hist1d")
+            return None
         split = hist.dataset_axis or next((axis for axis in hist.axes if _is_dataset_axis(axis)), None)
         name = None if split is None else split.name
         varied = hist.variations
@@ -90,6 +101,7 @@ class Checking:
             axes=tuple(axis for axis in hist.axes if axis.name != name),
             split=Split(dataset_axis=name, variation=variation),
             weighted=hist.storage == "weighted",
+            sample=hist.sample,
         )
 
     def axes_number(self, described: Described, wanted: int, hint: str) -> None:
@@ -110,8 +122,7 @@ class Checking:
         """Report a name that is none of the datasets, or groups of them, that are ``known``."""
         names = list(known)
         if name not in names:
-            hint = nearest(name, names) or f"known are {', '.join(names)}"
-            self.fault(f"unknown dataset {name!r}", *keys, hint=hint)
+            self.fault(f"unknown dataset {name!r}", *keys, hint=of_known(name, names))
 
     def common(self, style: Style, out: str) -> None:
         """Check what every picture has: file, size, limits, labels, colours, names of datasets."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fasthep_archive.operations.render.intervals import Doubles
 from fasthep_archive.operations.render.marks import Mark
@@ -44,20 +45,39 @@ class Extent:
     """What is drawn in a frame: for each bin its lowest and highest point, and what is greater than zero.
 
     :ivar positive: heights greater than zero that a logarithmic axis should show.
+    :ivar afloat: whether the axis begins where the drawing does, not at zero.
     """
 
     bins: Bins
     low: Doubles
     high: Doubles
     positive: Doubles
+    afloat: bool = False
+
+    @classmethod
+    def of_points(cls, bins: Bins, reaches: Sequence[Reach], limits: Limits | None = None) -> Extent:
+        """Return the extent of points with errors: where there is no point, there is nothing."""
+        seen = _seen(bins, limits)
+        there = [seen & ((value != 0) | (lower != 0) | (upper != 0)) for value, lower, upper in reaches]
+        points = [(value - lower, value + upper) for value, lower, upper in reaches]
+        drawn = [(low[at], high[at]) for (low, high), at in zip(points, there, strict=True)]
+        least = min((float(low.min()) for low, _ in drawn if len(low)), default=0.0)
+        lows = [np.where(at, low, np.inf) for (low, _), at in zip(points, there, strict=True)]
+        highs = [np.where(at, high, least) for (_, high), at in zip(points, there, strict=True)]
+        low = np.min(lows, axis=0, initial=np.inf)
+        return cls(
+            bins=bins,
+            low=np.where(np.isfinite(low), low, least) + np.zeros(len(seen)),
+            high=np.max(highs, axis=0, initial=least) + np.zeros(len(seen)),
+            positive=np.concatenate([np.zeros(0), *(value[value > 0] for low, _ in drawn for value in [low])]),
+            afloat=True,
+        )
 
     @classmethod
     def of(cls, bins: Bins, reaches: Sequence[Reach], limits: Limits | None = None) -> Extent:
         """Return the extent of what is drawn in the bins that ``limits`` of the x axis leave."""
         zero = np.zeros(len(bins.edges) - 1)
-        seen = np.ones(len(zero), np.bool_)
-        if limits is not None and not bins.names:
-            seen = (bins.edges[1:] > limits[0]) & (bins.edges[:-1] < limits[1])
+        seen = _seen(bins, limits)
         values = [value[seen] for value, _, _ in reaches] or [zero]
         return cls(
             bins=bins,
@@ -65,6 +85,13 @@ class Extent:
             high=np.max([zero, *(seen * (value + upper) for value, _, upper in reaches)], axis=0),
             positive=np.concatenate([value[value > 0] for value in values]),
         )
+
+
+def _seen(bins: Bins, limits: Limits | None) -> NDArray[np.bool_]:
+    """Return which bins ``limits`` of the x axis leave."""
+    if limits is None or bins.names:
+        return np.ones(len(bins.edges) - 1, np.bool_)
+    return np.asarray((bins.edges[1:] > limits[0]) & (bins.edges[:-1] < limits[1]))
 
 
 def panels(figure: Figure, *, below: bool) -> tuple[Axes, Axes | None]:
@@ -142,6 +169,9 @@ def fitted(style: AxisStyle, extent: Extent) -> Limits:
     if style.limits is not None and (style.limits[0] > 0 or not style.log):
         return style.limits
     low, high = float(extent.low.min()), float(extent.high.max())
+    if not style.log and extent.afloat and (low or high):
+        margin = 0.1 * (high - low) or 0.1 * abs(high)
+        return low - margin, high + margin
     if not style.log:
         return (1.1 * low, high + 0.1 * (high - low)) if high > low else (0.0, 1.0)
     top = style.limits[1] if style.limits is not None else high

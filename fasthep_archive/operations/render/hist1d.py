@@ -1,9 +1,9 @@
-"""``hep.render.hist1d``: the datasets of a histogram of one axis, over each other."""
+"""``hep.render.hist1d``: the datasets of a histogram of one axis, over each other; profiles too."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
 from fasthep_archive.digest import JSON
@@ -23,7 +23,7 @@ HistType = Literal["step", "fill", "errorbar"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hist1D:
-    """Draws simulated datasets as ``histtype`` says, and data as points.
+    """Draws simulated datasets as ``histtype`` says, and data as points; means are points with their errors.
 
     :ivar out: the file below ``plots``. :ivar data_first: whether data come first in the legend.
     """
@@ -49,18 +49,21 @@ class Hist1D:
         checking = Checking.of(deriving)
         checking.common(self.style, self.out)
         checking.transforms(self.style)
-        drawn = checking.one()
+        drawn = checking.one(profiles=True)
         if drawn is None:
             return None
         name, described = drawn
         checking.axes_number(described, 1, "project it first: op: hep.render.project, project: {axis: ..., then: ...}")
+        if described.sample is not None and self.style.transforms:
+            hint = "means can't be added or scaled: make a stage of its own, for the datasets that belong together"
+            checking.fault(f"{described.stage!r} has means of {described.sample}", "transforms", hint=hint)
         if not checking.sound:
             return None
         return Picture(
             op="hep.render.hist1d",
             renderer=self,
             pages={f"plots/{self.out}": ""},
-            splits={name: described.split},
+            splits={name: replace(described.split, sample=described.sample)},
             datasets=deriving.datasets,
         )
 
@@ -75,23 +78,31 @@ class Hist1D:
             curves.sort(key=lambda curve: not curve.measured)
         looks = inks([curve.name for curve in curves], [curve.name for curve in curves if curve.measured], self.style)
         axes, _ = frame.panels(figure, below=False)
-        extent = frame.Extent.of(bins, [self._reach(curve) for curve in curves], self.style.x.limits)
+        ways = ["errorbar" if curve.measured or content.mean_of is not None else self.histtype for curve in curves]
+        reaches = [_reach(curve, how) for curve, how in zip(curves, ways, strict=True)]
+        span = frame.Extent.of if content.mean_of is None else frame.Extent.of_points
+        extent = span(bins, reaches, self.style.x.limits)
         frame.set_x(axes, bins, self.style.x)
-        frame.set_y(axes, extent, self.style.y, frame.events(bins))
+        frame.set_y(
+            axes, extent, self.style.y, frame.events(bins) if content.mean_of is None else _mean(content.mean_of)
+        )
         artists = [
-            marks.drawn(axes, f"main.{number}", bins, curve, self._how(curve), looks[curve.name])
-            for number, curve in enumerate(curves)
+            marks.drawn(axes, f"main.{number}", bins, curve, how, looks[curve.name])
+            for number, (curve, how) in enumerate(zip(curves, ways, strict=True))
         ]
         marks.outside(axes, curves)
         frame.remarks(axes, curves, extent)
         named = [artist for artist, curve in zip(artists, curves, strict=True) if curve.name != TOGETHER]
         frame.finish(figure, axes, self.style, extent, named, simulated=content.simulated)
 
-    def _how(self, curve: Curve) -> str:
-        return "errorbar" if curve.measured else self.histtype
 
-    def _reach(self, curve: Curve) -> frame.Reach:
-        """Return the heights of a curve, and how far it reaches beyond them as it is drawn."""
-        if self._how(curve) == "errorbar":
-            return curve.values, curve.lower, curve.upper
-        return curve.values, 0 * curve.lower, 0 * curve.upper
+def _reach(curve: Curve, how: str) -> frame.Reach:
+    """Return the heights of a curve, and how far it reaches beyond them as it is drawn."""
+    if how == "errorbar":
+        return curve.values, curve.lower, curve.upper
+    return curve.values, 0 * curve.lower, 0 * curve.upper
+
+
+def _mean(sample: str) -> str:
+    """Return the label of an axis of means: formulas are no TeX."""
+    return "Mean of " + sample.replace("$", r"\$")

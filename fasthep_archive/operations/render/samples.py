@@ -37,10 +37,12 @@ class Split:
     """How a histogram tells its datasets apart, and which of its variations is drawn.
 
     :ivar dataset_axis: name of the axis of datasets. :ivar variation: name of an axis and the category that is taken.
+    :ivar sample: of a profile, the formula of what it has the means of.
     """
 
     dataset_axis: str | None
     variation: tuple[str, str] | None = None
+    sample: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -65,6 +67,8 @@ class Content:
 
     axes: tuple[Axis, ...]
     samples: tuple[Sample, ...]
+    mean_of: str | None = None
+    """Of a profile, what values are the means of; its variances are those of means, and both are 0 in empty bins."""
 
     @property
     def simulated(self) -> bool:
@@ -103,7 +107,7 @@ class Content:
             )
             for sample in self.samples
         )
-        return Content(axes=(*self.axes[:at], *self.axes[at + 1 :]), samples=tuple(samples))
+        return replace(self, axes=(*self.axes[:at], *self.axes[at + 1 :]), samples=tuple(samples))
 
     def together(self) -> Content:
         """Return the sum over the datasets, as one sample."""
@@ -184,6 +188,8 @@ def content_of(histogram: Histogram, split: Split, facts: Sequence[DatasetFacts]
     """Return the histogram taken apart. ``facts`` and ``style`` say which datasets are data."""
     values = histogram.values.astype(np.float64)
     variances = values if histogram.variances is None else histogram.variances
+    if histogram.samples:
+        variances = _of_means(histogram)
     counted = histogram.variances is None
     types = {fact.name: fact.eventtype for fact in facts}
     names = [axis.name for axis in histogram.axes]
@@ -205,9 +211,23 @@ def content_of(histogram: Histogram, split: Split, facts: Sequence[DatasetFacts]
     else:
         axes = histogram.axes
         samples = [_sample(TOGETHER, values, variances, counted=counted, types=set(types.values()))]
-    content = Content(axes=axes, samples=tuple(samples))
+    if histogram.samples:  # a mean is no number of events, whatever its value
+        samples = [replace(sample, counted=False) for sample in samples]
+    content = Content(axes=axes, samples=tuple(samples), mean_of=split.sample if histogram.samples else None)
     varied = split.variation
     return content.sliced(*varied) if varied and varied[0] in names else content
+
+
+def _of_means(histogram: Histogram) -> Doubles:
+    """Return the variances of means: those of samples by the effective number of these; 0.0 in empty bins."""
+    assert histogram.variances is not None, "samples have variances"
+    if histogram.counts is not None:
+        return histogram.variances / np.maximum(histogram.counts, 1)
+    assert histogram.sumw is not None, "weighted samples have sums of weights"
+    assert histogram.sumw2 is not None, "and of squared weights"
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        found = histogram.variances * histogram.sumw2 / histogram.sumw**2
+    return np.where(histogram.sumw2 == 0.0, 0.0, found)
 
 
 def nothing(name: str, empty: Doubles) -> Sample:
