@@ -6,9 +6,10 @@ import platform
 import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fasthep_archive.digest import JSON
-from fasthep_archive.environment import hardware, packages, variables
+from fasthep_archive.environment import closures, hardware, packages, variables
 from fasthep_archive.environment.hardware import Hardware
 from fasthep_archive.environment.packages import Package
 from fasthep_archive.environment.reading import Reader
@@ -82,11 +83,12 @@ class Snapshot:
         )
 
 
-def take(environ: Mapping[str, str], *, roots: Sequence[str] = (TOOL,)) -> Snapshot:
+def take(environ: Mapping[str, str], *, roots: Sequence[str] = (TOOL,), cache: Path | None = None) -> Snapshot:
     """Return the environment of this process.
 
     :param environ: the environment variables; only those of the allow-list are looked at.
     :param roots: distributions whose closure is recorded: this tool, its plug-ins, what the analysis's code imports.
+    :param cache: where closures are remembered; none: they are not.
     :raises DataError: if one of ``roots`` is not installed.
     """
     return Snapshot(
@@ -95,7 +97,7 @@ def take(environ: Mapping[str, str], *, roots: Sequence[str] = (TOOL,)) -> Snaps
             version=platform.python_version(),
             platform=sysconfig.get_platform(),
         ),
-        packages=packages.closure(roots),
+        packages=packages.closure(roots) if cache is None else closures.remembered(roots, cache),
         hardware=hardware.profile(),
         variables=variables.variables(environ),
     )

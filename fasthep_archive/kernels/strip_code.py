@@ -7,7 +7,7 @@ A kernel with exp in it would otherwise contain exp, and take ten times as long 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -43,13 +43,21 @@ def is_symbol(name: str) -> bool:
 @cache
 def address(name: str, directory: Path) -> int:
     """Return where the function ``name``, a :func:`symbol`, is in memory; its object code is kept in ``directory``."""
-    function = name.removeprefix(_SYMBOL)
-    key: dict[str, JSON] = {"strip": function, "source": _source(), "target": linking.target(), "made by": _maker()}
-    made = objects.obtain(directory, key, lambda: _compiled(function, name))
+    made = prepare(name.removeprefix(_SYMBOL), directory)
     try:
         return linking.placed(made.code, made.symbol)
     except LinkError:
         return linking.placed_as_numba_does(made.code, made.symbol)
+
+
+def prepare(function: str, directory: Path) -> ObjectCode:
+    """Return the object code of a function, such as ``exp``: from ``directory``, or compiled now and kept there."""
+    return objects.obtain(directory, _key(function), lambda: _compiled(function, symbol(function)))
+
+
+def is_kept(function: str, directory: Path) -> bool:
+    """Return whether ``directory`` has the object code of a function already."""
+    return objects.is_kept(directory, _key(function))
 
 
 def computed(function: str, columns: Sequence[Doubles], directory: Path) -> Doubles:
@@ -66,6 +74,10 @@ def computed(function: str, columns: Sequence[Doubles], directory: Path) -> Doub
         call(*(array.ctypes.data for array in arrays), count)
         results[begin : begin + count] = arrays[-1, :count]
     return results
+
+
+def _key(function: str) -> Mapping[str, JSON]:
+    return {"strip": function, "source": _source(), "target": linking.target(), "made by": _maker()}
 
 
 def _compiled(function: str, name: str) -> ObjectCode:
