@@ -12,7 +12,7 @@ import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fasthep_archive.data.source import open_source, partitions
+from fasthep_archive.data.source import Read, open_source, partitions
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import ColumnType, Structure
 
@@ -31,7 +31,7 @@ RANGES = [(0, 120), (3, 77), (12, 24), (50, 100), (60, 61), (77, 77), (120, 120)
 
 
 def opened(path, tree="events"):
-    return open_source("root_tree", path, tree)
+    return open_source(path, Read(kind="root_tree", tree=tree))
 
 
 def plain(column):
@@ -469,7 +469,7 @@ def test_what_is_no_tree_is_told(tmp_path):
 
 def test_unknown_kinds_of_sources_are_told(tmp_path):
     with pytest.raises(DataError, match=r"unknown kind of source: root_three\n\nhint: did you mean 'root_tree'"):
-        open_source("root_three", tmp_path, "events")
+        open_source(tmp_path, Read(kind="root_three", tree="events"))
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 3), (4, 3), (0, 121)])

@@ -161,7 +161,7 @@ COLUMNS = {
 
 
 def test_a_parquet_file_has_rows_row_groups_and_types(parquet):
-    with open_source("workshop.parquet", parquet[0], "") as events:
+    with open_source(parquet[0], Read(kind="workshop.parquet", tree="")) as events:
         assert (events.entries, events.clusters()) == (1000, (0, 300, 600, 900, 1000))
         assert dict(events.types()) == COLUMNS
 
@@ -172,13 +172,13 @@ def test_a_parquet_file_has_rows_row_groups_and_types(parquet):
 )
 def test_a_parquet_column_reads_as_it_was_written(parquet, name, start, stop):
     path, array = parquet
-    with open_source("workshop.parquet", path, "") as events:
+    with open_source(path, Read(kind="workshop.parquet", tree="")) as events:
         assert plain(events.read([name], start, stop)[name]) == of_dotted(array, name)[start:stop].tolist()
 
 
 def test_parquet_columns_read_together_are_those_read_alone(parquet):
     path, array = parquet
-    with open_source("workshop.parquet", path, "") as events:
+    with open_source(path, Read(kind="workshop.parquet", tree="")) as events:
         found = events.read(COLUMNS, 123, 901)
         assert {name: plain(column) for name, column in found.items()} == {
             name: of_dotted(array, name)[123:901].tolist() for name in COLUMNS
@@ -187,13 +187,13 @@ def test_parquet_columns_read_together_are_those_read_alone(parquet):
 
 
 def test_narrow_numbers_stay_narrow_until_they_are_computed_with(parquet):
-    with open_source("workshop.parquet", parquet[0], "") as events:
+    with open_source(parquet[0], Read(kind="workshop.parquet", tree="")) as events:
         assert events.read(["lists"], 0, 10)["lists"].content.dtype == np.float32
 
 
 def table(path, **columns):
     pq.write_table(pa.table(columns), path)
-    return open_source("workshop.parquet", path, "")
+    return open_source(path, Read(kind="workshop.parquet", tree=""))
 
 
 def test_nullable_columns_that_miss_nothing_are_not_optional(tmp_path):
@@ -240,11 +240,11 @@ def test_broken_parquet_files_are_told(tmp_path, parquet):
         path = tmp_path / f"{name}.parquet"
         path.write_bytes(broken)
         with pytest.raises(DataError, match=message):
-            open_source("workshop.parquet", path, "")
+            open_source(path, Read(kind="workshop.parquet", tree=""))
     with pytest.raises(DataError, match="is a directory, not a Parquet file"):
-        open_source("workshop.parquet", tmp_path, "")
+        open_source(tmp_path, Read(kind="workshop.parquet", tree=""))
     with pytest.raises(DataError, match="no such file"):
-        open_source("workshop.parquet", tmp_path / "absent.parquet", "")
+        open_source(tmp_path / "absent.parquet", Read(kind="workshop.parquet", tree=""))
 
 
 def test_damaged_pages_of_a_parquet_file_are_told(tmp_path):
@@ -254,7 +254,10 @@ def test_damaged_pages_of_a_parquet_file_are_told(tmp_path):
     content = bytearray(path.read_bytes())
     content[4:60] = bytes(56)
     path.write_bytes(content)
-    with open_source("workshop.parquet", path, "") as events, pytest.raises(DataError, match="is damaged or cut off"):
+    with (
+        open_source(path, Read(kind="workshop.parquet", tree="")) as events,
+        pytest.raises(DataError, match="is damaged or cut off"),
+    ):
         events.read(["x"], 0, 5000)
 
 
@@ -294,7 +297,7 @@ def test_toy_events_are_those_of_fast_hep(expected, tmp_path):
         weight=0.5,
     )
     path = generated(toy, tmp_path)
-    with open_source("workshop.toy_source", path, "") as events:
+    with open_source(path, Read(kind="workshop.toy_source", tree="")) as events:
         assert list(events.types()) == list(expected["sums"])
         found = events.read(events.types(), 0, events.entries)
     for name, (count, total) in expected["sums"].items():
@@ -326,7 +329,7 @@ def test_data_weigh_one_and_have_no_truth(tmp_path):
 
 def test_no_toy_events_are_events_too(tmp_path):
     toy = Toy(process="dy", dataset="DY", eventtype="mc", events=0, seed=1, weight=1.0)
-    with open_source("workshop.toy_source", generated(toy, tmp_path), "") as events:
+    with open_source(generated(toy, tmp_path), Read(kind="workshop.toy_source", tree="")) as events:
         assert events.entries == 0
         assert plain(events.read(["Jet_Px"], 0, 0)["Jet_Px"]) == []
 

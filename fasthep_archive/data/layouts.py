@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -89,6 +90,18 @@ def unsupported(name: str, what: str, *, fields: list[str] | None = None) -> Dat
     """Return the error for a column that formulas can't take."""
     hint = f"name one of its fields: {', '.join(f'{name}.{field}' for field in fields)}" if fields else _HINT
     return DataError(f"branch {name!r} can't be used in formulas: it holds {what}", hint=hint)
+
+
+def lacks_texts(name: str, path: Path) -> DataError:
+    """Return the error for a column of texts some of which are missing."""
+    hint = "texts that are missing have no category: write a word for them"
+    return DataError(f"column {name!r} of {path} lacks some of its texts", hint=hint)
+
+
+def lacks_lists(name: str, path: Path) -> DataError:
+    """Return the error for a column of lists some of which are missing, which is something else than empty."""
+    hint = "write empty lists for events without values"
+    return DataError(f"column {name!r} of {path} lacks some of its lists", hint=hint)
 
 
 def _without_option(form: Form) -> tuple[Form, bool]:

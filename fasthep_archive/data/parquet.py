@@ -18,13 +18,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from fasthep_archive.data.damage import told
-from fasthep_archive.data.layouts import LazyTypes, column_of, sharing_offsets, type_of, unsupported
+from fasthep_archive.data.fields import Leaf, columns_in, decoded, leaf_type, leaves
+from fasthep_archive.data.layouts import LazyTypes, lacks_lists, lacks_texts
+from fasthep_archive.data.source import Read
 from fasthep_archive.errors import DataError
-from fasthep_archive.formula.columns import Column, ColumnType, Structure
+from fasthep_archive.formula.columns import Column, ColumnType
 
 if TYPE_CHECKING:
     import awkward as ak
-    import pyarrow as pa
     from awkward.contents import Content
     from pyarrow.parquet import ParquetFile
 
@@ -32,19 +33,15 @@ _MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Leaf:
+class _Column:
     """A column of the file.
 
     :ivar place: its number in the file. :ivar path: as Parquet writes it (``Muon.list.element.pt``).
-    :ivar steps: names of the fields that lead to it. :ivar depth: of lists around it.
-    :ivar collection: the list of structs that it is a field of; empty for none.
     """
 
     place: int
     path: str
-    steps: tuple[str, ...]
-    depth: int
-    collection: str
+    leaf: Leaf
 
 
 class ParquetSource(AbstractContextManager["ParquetSource"]):
@@ -53,8 +50,8 @@ class ParquetSource(AbstractContextManager["ParquetSource"]):
     def __init__(self, path: Path, file: ParquetFile) -> None:
         self._path = path
         self._file = file
-        self._leaves = {".".join(leaf.steps): leaf for leaf in _leaves(file)}
-        self._types = LazyTypes(self._leaves, self._type, str(path))
+        self._columns = {column.leaf.name: column for column in _columns(file)}
+        self._types = LazyTypes(self._columns, self._type, str(path))
 
     def __enter__(self) -> Self:
         return self
@@ -82,11 +79,7 @@ class ParquetSource(AbstractContextManager["ParquetSource"]):
         types = {name: self._types[name] for name in names}  # refuses what formulas can't take
         with told(self._path):
             array = self._array(names, start, stop)
-        found = {}
-        for name in names:
-            layout = _plain(reduce(getitem, self._leaves[name].steps, array).layout, optional=types[name].optional)
-            found[name] = column_of(layout, name)
-        return sharing_offsets(found, types)
+        return columns_in(array, {name: self._columns[name].leaf for name in names}, types)
 
     def _starts(self) -> list[int]:
         """Return the first row of each row group, and the number of rows."""
@@ -100,55 +93,45 @@ class ParquetSource(AbstractContextManager["ParquetSource"]):
 
         starts = self._starts()
         groups = [number for number in range(len(starts) - 1) if starts[number] < stop and start < starts[number + 1]]
-        paths = [self._leaves[name].path for name in names]
+        paths = [self._columns[name].path for name in names]
         if not groups:  # of no rows, pyarrow would read nothing, not even types
-            tops = list(dict.fromkeys(self._leaves[name].steps[0] for name in names))
+            tops = list(dict.fromkeys(self._columns[name].leaf.steps[0] for name in names))
             table = self._file.schema_arrow.empty_table().select(tops)
-            return ak.from_arrow(_decoded(table))
+            return ak.from_arrow(decoded(table))
         table = self._file.read_row_groups(groups, columns=paths, use_threads=False)
         first = starts[groups[0]]  # awkward 2.14 takes the wrong values of slices by arrow for missing
-        return ak.from_arrow(_decoded(table))[start - first : stop - first]
+        return ak.from_arrow(decoded(table))[start - first : stop - first]
 
     def _type(self, name: str) -> ColumnType:
-        import awkward as ak
-
-        leaf = self._leaves[name]
-        empty = self._file.schema_arrow.empty_table().select([leaf.steps[0]])
-        try:
-            form = reduce(getitem, leaf.steps, ak.from_arrow(_decoded(empty))).layout.form
-        except (NotImplementedError, TypeError, ValueError) as error:  # awkward has no arrays of some of arrow's types
-            raise unsupported(name, str(empty.schema.field(0).type)) from error
-        structure = Structure(leaf.collection, counted=True) if leaf.collection else None
-        found = type_of(_without_options(form), name, structure)
-        if not self._missing(leaf):
+        column = self._columns[name]
+        found = leaf_type(self._file.schema_arrow, column.leaf)
+        if not self._missing(column):
             return found
         if found.dtype == "text":
-            hint = "texts that are missing have no category: write a word for them"
-            raise DataError(f"column {name!r} of {self._path} lacks some of its texts", hint=hint)
+            raise lacks_texts(name, self._path)
         return replace(found, optional=True)
 
-    def _missing(self, leaf: _Leaf) -> bool:
+    def _missing(self, column: _Column) -> bool:
         """Return whether any value of a column is missing; raise if a whole list is."""
         metadata = self._file.metadata
-        chunks = [metadata.row_group(number).column(leaf.place) for number in range(metadata.num_row_groups)]
+        chunks = [metadata.row_group(number).column(column.place) for number in range(metadata.num_row_groups)]
         counted = [chunk.statistics for chunk in chunks if chunk.statistics and chunk.statistics.has_null_count]
-        known = [statistics.null_count for statistics in counted]
+        leaf, known = column.leaf, [statistics.null_count for statistics in counted]
         if len(known) == len(chunks) and (not any(known) or not leaf.depth):
             return any(known)
-        with told(self._path, f"column {leaf.path!r}"):
-            array = self._array([".".join(leaf.steps)], 0, self.entries)
+        with told(self._path, f"column {column.path!r}"):
+            array = self._array([leaf.name], 0, self.entries)
         layout = reduce(getitem, leaf.steps, array).layout
         if leaf.depth and _lacks(layout):
-            message = f"column {'.'.join(leaf.steps)!r} of {self._path} lacks some of its lists"
-            raise DataError(message, hint="write empty lists for events without values")
+            raise lacks_lists(leaf.name, self._path)
         inner = layout.project() if layout.is_option else layout
         return _lacks(inner.content) if leaf.depth else _lacks(inner)
 
 
-def open_parquet(path: Path, tree: str = "") -> ParquetSource:  # noqa: ARG001 - as all kinds are called
+def open_parquet(path: Path, read: Read) -> ParquetSource:  # noqa: ARG001 - as all kinds are called
     """Return the events of a Parquet file; a context manager.
 
-    :param tree: means nothing: such a file holds one table.
+    :param read: it has nothing to say: such a file holds one table.
     :raises DataError: if the file can't be read or is no Parquet file.
     """
     _refuse_others(path)
@@ -180,66 +163,10 @@ def _refuse_others(path: Path) -> None:
         raise DataError(f"{path} is cut off: it doesn't end with 'PAR1'", hint="copy it again from where it came")
 
 
-def _leaves(file: ParquetFile) -> Iterator[_Leaf]:
+def _columns(file: ParquetFile) -> Iterator[_Column]:
     """Yield the columns; Parquet has them in the order in which the schema is walked through, depth first."""
-    walked = (found for entry in file.schema_arrow for found in _walked(entry, (), 0, ""))
-    for place, (steps, depth, collection) in enumerate(walked):
-        path = file.schema.column(place).path
-        yield _Leaf(place=place, path=path, steps=steps, depth=depth, collection=collection)
-
-
-def _walked(
-    entry: pa.Field, above: tuple[str, ...], depth: int, collection: str
-) -> Iterator[tuple[tuple[str, ...], int, str]]:
-    """Yield steps, depth and collection of all columns below a field."""
-    import pyarrow as pa
-
-    steps, kind = (*above, entry.name), entry.type
-    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        depth, kind = depth + 1, kind.value_type
-        if pa.types.is_struct(kind):
-            collection = ".".join(steps)
-    if pa.types.is_map(kind):
-        for _ in range(2):
-            yield steps, depth + 2, collection  # refused by its type, which awkward makes of it
-    elif pa.types.is_struct(kind):
-        for member in kind:
-            yield from _walked(member, steps, depth, collection)
-    else:
-        yield steps, depth, collection
-
-
-def _decoded(table: pa.Table) -> pa.Table:
-    """Return the table with texts in place of positions in a dictionary."""
-    import pyarrow as pa
-
-    for number, entry in enumerate(table.schema):
-        if pa.types.is_dictionary(entry.type):
-            table = table.set_column(number, entry.name, table.column(number).cast(entry.type.value_type))
-    return table
-
-
-def _without_options(form: ak.forms.Form) -> ak.forms.Form:
-    """Return the form of values of which none is missing."""
-    from awkward.forms import ListOffsetForm
-
-    if form.is_option:
-        return _without_options(form.content)
-    if form.is_list and form.parameter("__array__") is None and not form.is_regular:
-        return ListOffsetForm("i64", _without_options(form.content))
-    if form.is_regular:
-        return type(form)(_without_options(form.content), form.size)
-    return form
-
-
-def _plain(layout: Content, *, optional: bool) -> Content:
-    """Return the layout without options that miss nothing; those of values stay where a column is optional."""
-    if layout.is_option and not (optional and not layout.content.is_list):
-        layout = layout.project()
-    if layout.is_list and layout.parameter("__array__") is None:
-        lists = layout.to_ListOffsetArray64(True)
-        return lists.copy(content=_plain(lists.content[: lists.offsets[-1]], optional=optional))
-    return layout
+    for place, leaf in enumerate(leaves(file.schema_arrow)):
+        yield _Column(place=place, path=file.schema.column(place).path, leaf=leaf)
 
 
 def _lacks(layout: Content) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fasthep_archive.data.damage import told
 from fasthep_archive.data.rntuple import NtupleSource
+from fasthep_archive.data.source import Read
 from fasthep_archive.data.ttree import TreeSource
 from fasthep_archive.errors import DataError, nearest
 
@@ -29,10 +30,10 @@ class NoTree(DataError):
     """The file can be read, but has no such tree."""
 
 
-def open_tree(path: Path, tree: str) -> TreeSource | NtupleSource:
-    """Return the TTree or RNTuple ``tree`` of a local file; a context manager.
+def open_tree(path: Path, read: Read) -> TreeSource | NtupleSource:
+    """Return the TTree or RNTuple ``read.tree`` of a local file; a context manager.
 
-    :param tree: name, below directories with ``/``; the newest cycle.
+    :param read: its tree is a name, below directories with ``/``; the newest cycle.
     :raises DataError: if the file can't be read or is no ROOT file, or has no such tree.
     """
     _refuse_others(path)
@@ -43,7 +44,7 @@ def open_tree(path: Path, tree: str) -> TreeSource | NtupleSource:
         source = uproot.MultithreadedFileSource
         file = uproot.open(path, object_cache=None, array_cache=None, handler=source, use_threads=False)
         try:
-            return _found(path, file, tree)
+            return _found(path, file, read.tree)
         except BaseException:
             file.close()
             raise

@@ -6,16 +6,34 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast, runtime_checkable
 
-from fasthep_archive.data.parquet import open_parquet
-from fasthep_archive.data.root import open_tree
-from fasthep_archive.data.toy import open_generated
+from fasthep_archive import registry
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError, nearest
 from fasthep_archive.formula.columns import Column, ColumnType
+
+PROVIDER = "provided by"
+"""Among options, what says which plug-in reads a file, for keys; the plug-in does not see it."""
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """Events of a kind whose files don't say what they hold: finding out takes reading them once."""
+
+    def settled(self, reads: tuple[Read, ...]) -> tuple[Read, ...]:
+        """Return ``reads``, with which the events were opened, with what was found: opening them so is quick."""
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """Events of a file of which something is worth a warning."""
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what; the path of the file is not said."""
 
 
 class EventSource(Protocol):
@@ -45,54 +63,81 @@ class EventSource(Protocol):
         """
 
 
-Opener: TypeAlias = Callable[[Path, str], AbstractContextManager[EventSource]]
-
-KINDS: Mapping[str, Opener] = {
-    "root_tree": open_tree,
-    "workshop.parquet": open_parquet,
-    "workshop.toy_source": open_generated,
-}
-"""How each kind of source opens the events named by the second argument (a tree; empty where files hold one table)."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Read:
     """What is read of a file as one source of events.
 
     :ivar kind: of the source. :ivar tree: the events' name in the file; empty where the kind has none.
     :ivar prefix: what the names of columns begin with, before a dot; empty: they stay as they are.
-    :ivar options: of the kind; what the file holds may depend on them, how it is read does not.
+    :ivar on: columns by whose values its events are found for those of the first; none: they stand side by side.
+    :ivar on_mismatch: what events without partner mean then: ``error``, ``inner`` or ``left``.
+    :ivar options: of the kind: what the file holds, or how it is read (delimiter, types of columns). Part of all keys.
+    :ivar index: where in the file events are, as an earlier look at it has found; follows from the file and the rest.
     """
 
     kind: str
     tree: str
     prefix: str = ""
+    on: tuple[str, ...] = ()
+    on_mismatch: str = ""
     options: Mapping[str, JSON] = field(default_factory=dict, hash=False)
+    index: tuple[int, ...] = field(default=(), compare=False, repr=False)
+
+
+Opener: TypeAlias = Callable[[Path, Read], AbstractContextManager[EventSource]]
+"""What the name of a kind of source stands for: it opens a file as events, of which the caller sees to the prefix."""
 
 
 def open_events(path: Path, reads: Sequence[Read]) -> AbstractContextManager[EventSource]:
     """Return the events of one file, read once or several times side by side; a context manager.
 
-    What is read with a prefix has columns ``PREFIX.NAME``; entry by entry, all belong to one event.
+    What is read with a prefix has columns ``PREFIX.NAME``. Entry by entry, all belong to one event, unless the reads
+    say by which columns events are found: then the events are those of the first, in its order.
 
     :param reads: at least one; the clusters are those of the first.
-    :raises DataError: if the file can't be read so, or what is read has different numbers of entries.
+    :raises DataError: if the file can't be read so, or what is read has different numbers of entries or other events.
     """
     if len(reads) == 1 and not reads[0].prefix:
-        return open_source(reads[0].kind, path, reads[0].tree)
+        return open_source(path, reads[0])
     from fasthep_archive.data.joined import Joined
 
     return Joined(path, reads)
 
 
-def open_source(kind: str, path: Path, name: str) -> AbstractContextManager[EventSource]:
-    """Return the events ``name`` in the file ``path``; a context manager.
+def settled(events: EventSource, reads: Sequence[Read]) -> tuple[Read, ...]:
+    """Return ``reads``, with which ``events`` were opened, with what was found out about the file in doing so.
+
+    What was found out is the same wherever the file is opened: it belongs to the plan, not to a machine.
+    """
+    return events.settled(tuple(reads)) if isinstance(events, Settling) else tuple(reads)
+
+
+def remarks(events: EventSource) -> tuple[str, ...]:
+    """Return what of the open file is worth a warning; the path of the file is not said."""
+    return events.remarks() if isinstance(events, Remarking) else ()
+
+
+def open_source(path: Path, read: Read) -> AbstractContextManager[EventSource]:
+    """Return the events of the file ``path``, read as ``read`` says but for its prefix; a context manager.
 
     :raises DataError: if the kind is unknown or the file can't be read as one of this kind.
     """
-    if kind not in KINDS:
-        raise DataError(f"unknown kind of source: {kind}", hint=nearest(kind, KINDS) or f"known: {', '.join(KINDS)}")
-    return KINDS[kind](path, name)
+    return _opener(read.kind)(path, read)
+
+
+@cache
+def _opener(kind: str) -> Opener:
+    """Return how a kind opens files; kept, as looking through what is installed takes longer than opening a file."""
+    known = registry.provided("sources", version="")
+    if kind not in known:
+        hint = nearest(kind, known) or f"known: {', '.join(known)}"
+        raise DataError(f"unknown kind of source: {kind}", hint=hint)
+    found = known[kind].load()
+    if registry.is_ours("sources", kind) or not isinstance(found, type):
+        return cast("Opener", found)
+    from fasthep_archive.data.plugged import opener
+
+    return opener(found)
 
 
 def partitions(entries: int, clusters: Sequence[int], chunk: int) -> tuple[tuple[int, int], ...]:

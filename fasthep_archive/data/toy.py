@@ -11,7 +11,7 @@ depend on nothing but the numbers and the version of uproot.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasthep_archive import digest
+from fasthep_archive.data.forms import Branch
 from fasthep_archive.data.root import open_tree
-from fasthep_archive.data.trees import Branch, TreeForm, write_tree
+from fasthep_archive.data.source import Read
+from fasthep_archive.data.trees import TreeForm, write_tree
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError, nearest
 from fasthep_archive.files import write_atomically
@@ -134,12 +136,12 @@ def generated(toy: Toy, directory: Path) -> Path:
     return path
 
 
-def open_generated(path: Path, tree: str) -> TreeSource | NtupleSource:  # noqa: ARG001 - as all kinds are called
+def open_generated(path: Path, read: Read) -> TreeSource | NtupleSource:
     """Return the events of a file that :meth:`Toy.write` made; the name of the tree is always :data:`TREE`.
 
     :raises DataError: if the file can't be read.
     """
-    return open_tree(path, TREE)
+    return open_tree(path, replace(read, tree=TREE))
 
 
 def _generated(toy: Toy) -> dict[str, Column]:

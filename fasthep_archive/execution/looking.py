@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
+from fasthep_archive.data.matched import UnusableKey
 from fasthep_archive.data.root import NoTree
-from fasthep_archive.data.source import EventSource, open_events, partitions
+from fasthep_archive.data.source import Read, partitions
 from fasthep_archive.errors import DataError, Fault
-from fasthep_archive.execution.branches import Offered, offered
+from fasthep_archive.execution.branches import offered
 from fasthep_archive.execution.findings import Findings
-from fasthep_archive.execution.lowering import Kind, lower
+from fasthep_archive.execution.lowering import Kind, Lowered, alike, lower, lowered_again
 from fasthep_archive.execution.outline import Outline
 from fasthep_archive.execution.plan import Variant
+from fasthep_archive.execution.remembered import Look, Memory
 from fasthep_archive.execution.roots import Root
 from fasthep_archive.execution.swaps import in_place, left_out
 from fasthep_archive.formula.columns import ColumnType
@@ -41,27 +44,38 @@ class Use:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """What is known of a file after a look at it: what it is used for, the lowered stages, and its partitions."""
+    """What is known of a file after a look at it: its use, the lowered stages, how it is read, and its partitions."""
 
     root: Root
     use: Use
     name: str
     position: int
     variant: Variant
+    reads: tuple[Read, ...]
     ranges: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Lowered:
-    """Lowered stages, the faults that they showed, and which files they are for."""
+    """Lowered stages, and the faults that they showed."""
 
-    asked: Mapping[str, Offered]
-    variant: Variant
-    faults: tuple[Fault, ...]
+    stages: Lowered
+    faults: tuple[Fault, ...] = ()
 
     def fits(self, types: Mapping[str, ColumnType]) -> bool:
-        """Say whether a file with branches of these types is of this kind."""
-        return all(offered(types, branch) == found for branch, found in self.asked.items())
+        """Say whether they are for files with branches of these types."""
+        return all(offered(types, branch) == found for branch, found in self.stages.asked.items())
+
+
+def _never_empty(opened: Sequence[Opened]) -> Iterator[Opened]:
+    """Yield all of them; where no file of a dataset has an event, the first has one partition without events.
+
+    It tells what columns there are, and of which types, to what writes them.
+    """
+    known = {item.use.varied for item in opened if item.ranges}
+    for item in opened:
+        yield item if item.use.varied in known else replace(item, ranges=((0, 0),))
+        known.add(item.use.varied)
 
 
 class Looking:
@@ -71,16 +85,23 @@ class Looking:
     """
 
     def __init__(
-        self, outline: Outline, paths: Mapping[str, Path], chunk: int, report: Callable[[Fault], None]
+        self,
+        outline: Outline,
+        paths: Mapping[str, Path],
+        memory: Memory,
+        chunk: int,
+        report: Callable[[Fault], None],
     ) -> None:
         self.findings = Findings()
         self.warnings: list[str] = []
         self._outline = outline
         self._workflow: Workflow = outline.workflow
         self._paths = paths
+        self._memory = memory
         self._chunk = chunk
         self._report = report
         self._known: dict[tuple[str, str, str | None], list[_Lowered]] = {}
+        self._alike: dict[tuple[object, ...], list[_Lowered]] = {}
 
     def opened(self) -> Iterator[Opened]:
         """Yield what the files have: root by root, dataset by dataset, file by file, as the document has them."""
@@ -90,9 +111,9 @@ class Looking:
             for dataset in self._workflow.datasets:
                 counts: list[int] = []
                 uses = tuple(self._uses(dataset))
-                for position, name in enumerate(dataset.files):
-                    if name in self._paths:
-                        yield from self._file(root, dataset, position, uses, counts)
+                places = [place for place, name in enumerate(dataset.files) if name in self._paths]
+                files = (self._file(root, dataset, place, uses, counts) for place in places)
+                yield from _never_empty(list(chain.from_iterable(files)))
                 if root is counted and self._paths.keys() >= set(dataset.files):
                     self._warn(dataset, sum(counts))
 
@@ -119,16 +140,19 @@ class Looking:
     ) -> Iterator[Opened]:
         name = dataset.files[position]
         try:
-            with open_events(self._paths[name], root.reads) as events:
+            with self._memory.look(self._paths[name], root.reads) as events:
                 counts.append(events.entries)
+                self.warnings += (f"{name}, stream {root.id}: {remark}" for remark in events.remarks())
                 for use in uses:
                     yield self._looked_at(root, use, name, position, events)
         except NoTree as error:
             self._without_tree(error, root, dataset, name)
+        except UnusableKey as error:
+            self._without_key(error, root, dataset, name)
         except DataError as error:
             self._unreadable(error, dataset, position)
 
-    def _looked_at(self, root: Root, use: Use, name: str, position: int, events: EventSource) -> Opened:
+    def _looked_at(self, root: Root, use: Use, name: str, position: int, events: Look) -> Opened:
         """Return what matters of an open file; its faults go to the findings."""
         types = events.types()
         found = self._lowered(root, use, types)
@@ -145,20 +169,30 @@ class Looking:
             use=use,
             name=name,
             position=position,
-            variant=found.variant,
+            variant=found.stages.variant,
+            reads=events.settled(),
             ranges=tuple((start, stop) for start, stop in kept if start < stop),
         )
 
     def _lowered(self, root: Root, use: Use, types: Mapping[str, ColumnType]) -> _Lowered:
-        """Return the lowered stages; those of an earlier file that offers the same, if any."""
+        """Return the lowered stages; those of an earlier file that offers the same, if any.
+
+        They may be another dataset's: most differ in nothing but their numbers.
+        """
         earlier = self._known.setdefault((root.id, use.dataset.name, use.varied), [])
         for lowered in earlier:
             if lowered.fits(types):
                 return lowered
         faults: list[Fault] = []
         kind = Kind(root=root, dataset=use.dataset, nominal=use.varied is None, variations=use.variations)
-        variant, asked = lower(self._outline, kind, types, faults.append)
-        earlier.append(_Lowered(asked=asked, variant=variant, faults=tuple(faults)))
+        others = self._alike.setdefault(alike(self._outline, kind), [])
+        other = next((lowered for lowered in others if lowered.fits(types)), None)
+        if other is not None:
+            earlier.append(_Lowered(stages=lowered_again(self._outline, kind, other.stages)))
+            return earlier[-1]
+        earlier.append(_Lowered(stages=lower(self._outline, kind, types, faults.append), faults=tuple(faults)))
+        if earlier[-1].stages.general:
+            others.append(earlier[-1])
         return earlier[-1]
 
     def _warn(self, dataset: Dataset, counted: int) -> None:
@@ -177,6 +211,13 @@ class Looking:
         named = (path for read, path in zip(root.reads, root.paths, strict=True) if repr(read.tree) in error.message)
         where = self._workflow.document.where((*next(named, root.paths[0]), "tree"))
         fault = Fault(error.message.replace(f" in {self._paths[name]}", ""), where, error.hint)
+        self.findings.add(root.id, dataset.name, name, [fault])
+
+    def _without_key(self, error: UnusableKey, root: Root, dataset: Dataset, name: str) -> None:
+        """Report a column that events can't be found by, where it is named: most often no file has another."""
+        number = next(read.on.index(error.column) for read in root.reads if error.column in read.on)
+        where = self._workflow.document.where((*root.path, "on", number))
+        fault = Fault(error.message.replace(f" of {self._paths[name]}", ""), where, error.hint)
         self.findings.add(root.id, dataset.name, name, [fault])
 
     def _unreadable(self, error: DataError, dataset: Dataset, position: int) -> None:

@@ -11,6 +11,7 @@ from fasthep_archive.execution.looking import Looking, Opened
 from fasthep_archive.execution.nodes import Draft, Nodes
 from fasthep_archive.execution.outline import outlined
 from fasthep_archive.execution.plan import Partition, Plan
+from fasthep_archive.execution.remembered import Memory
 from fasthep_archive.execution.settings import CHUNK, Digests, Settings
 from fasthep_archive.operations.reading import AnyOperation
 from fasthep_archive.workflow.model import Workflow
@@ -28,10 +29,12 @@ def make_plan(
     faults: list[Fault] = []
     outline = outlined(workflow, operations, faults.append)
     files = Files(workflow, settings, faults.append)
-    looking = Looking(outline, files.paths, settings.chunk, faults.append)
+    memory = Memory(cache=settings.cache, version=settings.version, trusted=settings.digests != "read")
+    looking = Looking(outline, files.paths, memory, settings.chunk, faults.append)
     opened = tuple(looking.opened())
     hopeless = bool(faults) or any(looking.findings.faults())
     inputs = files.inputs("none" if hopeless else settings.digests)  # no digests for what can't be carried out
+    memory.keep({file.path: file.sha256 for file in inputs.values()})
     drafts = tuple(_drafts(opened, inputs))
     nodes = Nodes(outline, drafts, settings.version, faults.append)
     nodes.make()
@@ -53,7 +56,7 @@ def _drafts(opened: Iterable[Opened], inputs: Mapping[str, InputFile]) -> Iterat
                 stream=found.root.id,
                 dataset=found.use.dataset.name,
                 file=inputs[found.name],
-                reads=found.root.reads,
+                reads=found.reads,
                 start=start,
                 stop=stop,
                 position=found.position,

@@ -7,12 +7,15 @@ of a join is read with the join, and one that no stage uses isn't read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fasthep_archive.data.source import Read
+from fasthep_archive import registry
+from fasthep_archive.data.source import PROVIDER, Read
 from fasthep_archive.errors import Fault, nearest
+from fasthep_archive.execution.getters import Getter
 from fasthep_archive.formula.columns import ColumnType
-from fasthep_archive.workflow.model import Join, Source, Stage, Workflow
+from fasthep_archive.workflow.model import FieldAlias, Join, Source, Stage, Workflow
+from fasthep_archive.workflow.snapshots import KIND
 
 Path = tuple[str | int, ...]
 
@@ -32,15 +35,17 @@ class Root:
     """A stream of events of files.
 
     :ivar reads: what is read of each file, side by side: one for a source, several for a join.
-    :ivar paths: where each of these stands in the document.
-    :ivar aliases: other names of branches.
+    :ivar path: where it stands in the document. :ivar paths: where each of what is read stands.
+    :ivar aliases: other names of branches. :ivar getters: fields that are computed, by their names in the stream.
     :ivar start: first entry of each file. :ivar stop: entry after the last one; none: the end.
     """
 
     id: str
+    path: Path
     reads: tuple[Read, ...]
     paths: tuple[Path, ...]
     aliases: Mapping[str, str]
+    getters: Mapping[str, Getter]
     promises: tuple[Promise, ...]
     start: int
     stop: int | None
@@ -49,7 +54,8 @@ class Root:
         """Yield the branches that the document says a file has and that it lacks, used or not."""
         for promise in self.promises:
             if promise.name not in types:
-                message = f"tree {promise.tree!r} has no branch {promise.branch!r}"
+                what = f"tree {promise.tree!r} has no branch" if promise.tree else "there is no column"
+                message = f"{what} {promise.branch!r}"
                 yield Fault(message, workflow.document.where(promise.path), nearest(promise.branch, types))
 
 
@@ -95,7 +101,14 @@ def _apart(stage: Stage, found: Sequence[str], workflow: Workflow) -> Fault:
 def _same_range(
     join: Join, parts: Sequence[tuple[str, Source]], workflow: Workflow, report: Callable[[Fault], None]
 ) -> bool:
-    if len({(source.start or 0, source.stop) for _, source in parts}) == 1:
+    ranges = [(source.start or 0, source.stop) for _, source in parts]
+    if join.kind == "match":
+        if all(found == (0, None) for found in ranges[1:]):
+            return True
+        message = f"join {join.id!r} matches all entries, but one of its further sources has 'start' or 'stop'"
+        report(Fault(message, workflow.document.where(join.path), "only the first source of such a join can have them"))
+        return False
+    if len(set(ranges)) == 1:
         return True
     message = f"join {join.id!r} puts entries side by side, but its sources have different 'start' or 'stop'"
     report(Fault(message, workflow.document.where(join.path), "give all of them the same"))
@@ -105,9 +118,11 @@ def _same_range(
 def _of_source(source: Source, workflow: Workflow) -> Root:
     return Root(
         id=source.id,
+        path=source.path,
         reads=(_read(source, ""),),
         paths=(source.path,),
-        aliases={alias.alias: alias.branch for alias in workflow.fields if alias.stream == source.id},
+        aliases={alias.alias: alias.branch for alias in _aliases(workflow, source.id)},
+        getters=_getters(workflow, source.id, ""),
         promises=tuple(_promises(source, "", workflow)),
         start=source.start or 0,
         stop=source.stop,
@@ -119,21 +134,27 @@ def _of_join(join: Join, parts: Sequence[tuple[str, Source]], workflow: Workflow
     aliases = {
         _prefixed(prefix, alias.alias): _prefixed(prefix, alias.branch)
         for prefix, source in parts
-        for alias in workflow.fields
-        if alias.stream == source.id
+        for alias in _aliases(workflow, source.id)
     }
-    own = {alias.alias: alias.branch for alias in workflow.fields if alias.stream == join.id}
+    own = {alias.alias: alias.branch for alias in _aliases(workflow, join.id)}
+    getters = {name: found for prefix, source in parts for name, found in _getters(workflow, source.id, prefix).items()}
     first = parts[0][1]
     named = (
         Promise(name=alias.branch, branch=alias.branch, tree=join.id, path=(*alias.path, "branch"))
-        for alias in workflow.fields
-        if alias.stream == join.id
+        for alias in _aliases(workflow, join.id)
     )
     return Root(
         id=join.id,
-        reads=tuple(_read(source, prefix) for prefix, source in parts),
+        path=join.path,
+        reads=tuple(
+            replace(_read(source, prefix), on=join.on, on_mismatch=join.on_mismatch)
+            if number and join.kind == "match"
+            else _read(source, prefix)
+            for number, (prefix, source) in enumerate(parts)
+        ),
         paths=tuple(source.path for _, source in parts),
         aliases={**aliases, **own},
+        getters={**getters, **_getters(workflow, join.id, "")},
         promises=(*(found for prefix, source in parts for found in _promises(source, prefix, workflow)), *named),
         start=first.start or 0,
         stop=first.stop,
@@ -141,7 +162,19 @@ def _of_join(join: Join, parts: Sequence[tuple[str, Source]], workflow: Workflow
 
 
 def _read(source: Source, prefix: str) -> Read:
-    return Read(kind=source.kind, tree=source.tree, prefix=prefix, options=source.options)
+    options = {} if source.kind == KIND else source.options  # a query decides what a snapshot is, not how it is read
+    plugin = registry.foreign("sources", source.kind)
+    provided = {} if plugin is None else {PROVIDER: plugin.identity}  # other versions of it may read other values
+    return Read(kind=source.kind, tree=source.tree, prefix=prefix, options={**options, **provided})
+
+
+def _aliases(workflow: Workflow, stream: str) -> Iterator[FieldAlias]:
+    return (alias for alias in workflow.fields if alias.stream == stream and alias.branch)
+
+
+def _getters(workflow: Workflow, stream: str, prefix: str) -> Mapping[str, Getter]:
+    found = (item for item in workflow.fields if item.stream == stream and not item.branch)
+    return {_prefixed(prefix, item.alias): Getter(field=item, prefix=prefix) for item in found}
 
 
 def _prefixed(prefix: str, name: str) -> str:
@@ -149,7 +182,7 @@ def _prefixed(prefix: str, name: str) -> str:
 
 
 def _promises(source: Source, prefix: str, workflow: Workflow) -> Iterator[Promise]:
-    places = [((*alias.path, "branch"), alias.branch) for alias in workflow.fields if alias.stream == source.id]
+    places = [((*alias.path, "branch"), alias.branch) for alias in _aliases(workflow, source.id)]
     if source.missing_branches == "error":
         places += [((*source.path, "branches", number), branch) for number, branch in enumerate(source.branches or ())]
     for path, branch in places:
