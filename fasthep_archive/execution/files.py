@@ -10,8 +10,10 @@ from fasthep_archive.errors import DataError, Fault
 from fasthep_archive.execution.copies import fetched_copies, generated_copy, present_copies
 from fasthep_archive.execution.inputs import InputFile, disagreement, hashed, locate
 from fasthep_archive.execution.settings import Digests, Settings
+from fasthep_archive.execution.snapshots import Failed, Snapshot, snapshots
 from fasthep_archive.workflow.addresses import is_remote
 from fasthep_archive.workflow.model import Workflow
+from fasthep_archive.workflow.snapshots import Origin, is_snapshot, stated
 
 _UNREAD = Digest("")
 """Stands for the digest of a file where the plan is only looked at."""
@@ -30,6 +32,10 @@ class Files:
         self._settings = settings
         self._report = report
         self._references = workflow.references
+        self._stated = stated(workflow.sources)
+        self._snapshots: Mapping[str, Snapshot | Failed] = {}
+        if settings.fetching is not None:
+            self._snapshots = snapshots(workflow, settings, settings.fetching)
         self.paths: Mapping[str, Path] = self._located()
 
     def inputs(self, digests: Digests) -> Mapping[str, InputFile]:
@@ -41,13 +47,20 @@ class Files:
             known = hashed(self.paths.values(), cache=cache, remembered=remembered, workers=workers)
         found = {}
         for name, path in self.paths.items():
-            stated = self._references.get(name)
-            urls, sha256 = stated.urls if stated else (), known.get(path, _UNREAD)
-            found[name] = InputFile(name=name, path=path, size=path.stat().st_size, sha256=sha256, urls=urls)
-            wrong = disagreement(found[name], stated) if stated else None
-            if wrong and stated:
+            reference = self._references.get(name)
+            urls, sha256 = reference.urls if reference else (), known.get(path, _UNREAD)
+            found[name] = InputFile(
+                name=name,
+                path=path,
+                size=path.stat().st_size,
+                sha256=sha256,
+                urls=urls,
+                origin=self._origin(name, sha256),
+            )
+            wrong = disagreement(found[name], reference) if reference else None
+            if wrong and reference:
                 hint = "the bundle would refer to another file than the one that was analysed"
-                self._fault(wrong[1], (*stated.path, wrong[0]), hint)
+                self._fault(wrong[1], (*reference.path, wrong[0]), hint)
         return found
 
     def _located(self) -> dict[str, Path]:
@@ -75,7 +88,9 @@ class Files:
         return fetched_copies(remote, self._settings.cache, self._settings.fetching)
 
     def _place(self, name: str, copies: Mapping[str, Path | DataError]) -> Path | None:
-        """Return where a file or its copy is; none for a remote file that has not to be here."""
+        """Return where a file, its copy or its snapshot is; none for one that has not to be here."""
+        if is_snapshot(name):
+            return self._snapshot(name)
         generated = generated_copy(name, self._settings.cache)
         if generated is not None:
             return generated
@@ -87,10 +102,32 @@ class Files:
             raise copy
         if copy is None and self._settings.digests != "none":
             raise DataError(f"{name} is not here, and was not to be fetched")
-        warning = f"{name} was not looked at: it is checked when a run has fetched it"
-        if copy is None and warning not in self.warnings:
-            self.warnings.append(warning)
+        if copy is None:
+            self._warn(f"{name} was not looked at: it is checked when a run has fetched it")
         return copy
+
+    def _snapshot(self, name: str) -> Path | None:
+        """Return the snapshot of a query's result; none where the database was not to be asked, or can't answer."""
+        found = self._snapshots.get(name)
+        if isinstance(found, Snapshot):
+            return found.path
+        if isinstance(found, Failed):
+            self._fault(found.error.message, found.path, found.error.hint)
+        elif self._settings.fetching is None:
+            self._warn(f"{name} was not looked at: databases are asked when it is run or packed")
+        return None
+
+    def _origin(self, name: str, sha256: Digest) -> Origin | None:
+        """Return the query that a file is the result of: of this run, or of the one that a bundle states."""
+        found = self._snapshots.get(name)
+        if isinstance(found, Snapshot):
+            return found.origin
+        owners = [dataset.name for dataset in self._workflow.datasets if name in dataset.files]
+        return next((item for item in self._stated if item.sha256 == sha256 and item.dataset in owners), None)
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def _fault(self, message: str, path: tuple[str | int, ...], hint: str | None) -> None:
         self._report(Fault(message, self._workflow.document.where(path), hint))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeAlias
 
 from fasthep_archive import digest
 from fasthep_archive.data.transfer import sums_of
@@ -20,6 +21,9 @@ from fasthep_archive.errors import DataError
 from fasthep_archive.files import private_directory, write_atomically
 from fasthep_archive.workflow.addresses import local_path
 from fasthep_archive.workflow.model import ReferencedInput
+from fasthep_archive.workflow.snapshots import Origin
+
+State: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +34,7 @@ class InputFile:
     :ivar path: of the file, or of the copy of a remote one.
     :ivar size: in bytes.
     :ivar urls: where others can have it, the best first; no part of any key.
+    :ivar origin: the query that it is the result of; no part of any key.
     """
 
     name: str
@@ -37,6 +42,7 @@ class InputFile:
     size: int
     sha256: Digest
     urls: tuple[str, ...] = ()
+    origin: Origin | None = field(default=None, compare=False)
 
 
 def locate(name: str, *, document: Path, working_directory: Path) -> Path:
@@ -101,20 +107,41 @@ def hashed(paths: Iterable[Path], *, cache: Path, remembered: bool, workers: int
         return dict(zip(distinct, found, strict=True))
 
 
-def _digest(path: Path, known: Path, *, remembered: bool) -> Digest:
-    memory = known / digest.of_bytes(str(path.resolve()).encode())
+def state_of(path: Path) -> State:
+    """Return what a file looks like from outside: size, time of change in nanoseconds, number on its disk."""
     state = path.stat()
-    identity = [state.st_size, state.st_mtime_ns, state.st_ino]
-    if remembered and memory.exists():
-        try:
-            remembered_identity, remembered_digest = json.loads(memory.read_text())
-            if remembered_identity == identity:
-                return Digest(remembered_digest)
-        except (ValueError, TypeError):
-            memory.unlink(missing_ok=True)
+    return state.st_size, state.st_mtime_ns, state.st_ino
+
+
+def remembered_digest(path: Path, *, cache: Path) -> Digest | None:
+    """Return the digest of a file that looks unchanged since it was taken; none if nothing is remembered of it."""
+    return _remembered(path, cache / "digests")
+
+
+def _digest(path: Path, known: Path, *, remembered: bool) -> Digest:
+    found = _remembered(path, known) if remembered else None
+    if found is not None:
+        return found
+    identity = list(state_of(path))
     try:
         found = digest.of_file(path)
     except OSError as error:
         raise DataError(f"can't read {path}: {error.strerror or error}") from error
-    write_atomically(memory, digest.canonical([identity, found]).encode())
+    write_atomically(_memory(path, known), digest.canonical([identity, found]).encode())
     return found
+
+
+def _remembered(path: Path, known: Path) -> Digest | None:
+    memory = _memory(path, known)
+    try:
+        identity, found = json.loads(memory.read_text())
+    except OSError:
+        return None
+    except (ValueError, TypeError):
+        memory.unlink(missing_ok=True)
+        return None
+    return Digest(found) if identity == list(state_of(path)) else None
+
+
+def _memory(path: Path, known: Path) -> Path:
+    return known / digest.of_bytes(str(path.resolve()).encode())

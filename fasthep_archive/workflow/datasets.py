@@ -16,8 +16,8 @@ from fasthep_archive.workflow.values import DocumentPath
 _KEYS = ("name", "files", "nevents", "eventtype", "group")
 _METADATA = frozenset({"nfiles"})
 """Metadata that looks like a key of the language and is none: fast-curator writes it."""
-_GENERATED = frozenset({"toy"})
-"""Schemes of names that stand for no file: the events are generated."""
+_GENERATED = frozenset({"sql", "toy"})
+"""Schemes of names that stand for no file: the events are generated, or a database has them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
