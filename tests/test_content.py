@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fasthep_archive.data.content import of_array, of_columns, of_output, of_value
 from fasthep_archive.data.products import Cutflow, CutflowRow, Histogram, RegularAxis
-from fasthep_archive.data.source import open_source
+from fasthep_archive.data.source import Read, open_source
 from fasthep_archive.digest import of_bytes
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Column
@@ -145,7 +145,7 @@ def test_columns_have_the_digest_of_the_array(array, tmp_path):
     with uproot.recreate(tmp_path / "a.root") as file:
         file.mkrntuple("t", {**{field: array[field] for field in array.fields}, "s": ["a", "µ"] * 2500, "o": OPTIONAL})
     with (
-        open_source("root_tree", tmp_path / "a.root", "t") as source,
+        open_source(tmp_path / "a.root", Read(kind="root_tree", tree="t")) as source,
         uproot.open({tmp_path / "a.root": "t"}) as ntuple,
     ):
         assert of_columns(source.read(source.types(), 0, 5000)) == of_array(ntuple.arrays())

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasthep_archive.data.content import of_array, of_output, of_value
+from fasthep_archive.data.forms import Branch
 from fasthep_archive.data.products import kind_of
 from fasthep_archive.data.tables import Columns, tables
-from fasthep_archive.data.trees import Branch, TreeForm, write_tree
+from fasthep_archive.data.trees import TreeForm, write_tree
 from fasthep_archive.data.view import of_directory
 from fasthep_archive.digest import of_bytes
 from fasthep_archive.errors import DataError
@@ -122,6 +123,7 @@ def test_a_root_file_with_anything_but_trees_has_no_content_but_its_bytes():
     target.close = lambda: None
     with uproot.recreate(target) as root:
         root["h"] = np.histogram([1.0], bins=2)
+        root["t"] = {"x": np.arange(3)}
     content = target.getvalue()
     assert of_output(content, "x.root") == of_bytes(content)
     with pytest.raises(DataError, match="'h' is a TH1D, not a tree"):
@@ -154,7 +156,7 @@ def test_columns_of_a_run_are_awkward_arrays(tmp_path, array):
     assert ak.array_equal(data["skim"]["pt"], array.pt, dtype_exact=True)
     with pytest.raises(DataError, match="no column 'pT'"):
         data["skim"]["pT"]
-    with pytest.raises(DataError, match="neither a ROOT nor a Parquet file"):
+    with pytest.raises(DataError, match="no ROOT, Parquet, Arrow or npz file"):
         data["skim/ww"]
 
 

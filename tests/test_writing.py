@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from fasthep_archive.context import Context, NoProgress
 from fasthep_archive.data.content import of_array, of_output, of_value
-from fasthep_archive.data.trees import CLUSTER, Branch, TreeForm, write_tree
+from fasthep_archive.data.forms import CLUSTER, Branch
+from fasthep_archive.data.trees import TreeForm, write_tree
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError
 from fasthep_archive.execution import planner

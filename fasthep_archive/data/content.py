@@ -8,8 +8,10 @@ Of JSON: the value. Keys have no order; layout, and how a number or text is spel
 values. Of a histogram likewise, without the note about who wrote it. Of CSV: the cells, numbers by value.
 
 Of a ROOT file that holds nothing but trees (TTrees and RNTuples): their names, and of each, its columns as an array.
-Branches that only count the values of others are left out. Of a Parquet file: its columns as an array.
-Of everything else, the bytes.
+Branches that only count the values of others are left out. Of a ROOT file that holds nothing but histograms: their
+paths, and of each the axes' titles, edges and labels, and the bins; not the sums that ROOT keeps beside these. Of a
+Parquet, Arrow (Feather) or npz file: its columns as an array; of an npz file of arrays of different lengths, each
+array. Of everything else, the bytes.
 
 What is hashed starts with the name and version of the form, and each part with its length, so that no two contents give
 the same bytes.
@@ -24,24 +26,31 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from fasthep_archive.data.products import kind_of
+from fasthep_archive.data.root_histograms import RootHistogram, holds_histograms, read_histograms
 from fasthep_archive.data.strictjson import read_json
 from fasthep_archive.data.tables import Table, tables
 from fasthep_archive.digest import JSON, Digest, of_bytes
 from fasthep_archive.errors import DataError
-from fasthep_archive.formula.columns import Array, Column
+from fasthep_archive.formula.columns import Array, Column, ColumnType
 
 if TYPE_CHECKING:
     import awkward as ak
 
+    from fasthep_archive.data.source import EventSource
+
 _ARRAY = b"fasthep-archive array 1\n"
 _VALUE = b"fasthep-archive value 1\n"
 _STEP = 1 << 17
+_PROMOTED = {"bool": np.bool_, "int64": np.int64, "float64": np.float64, "text": np.int64}
+_TABLES = (".arrow", ".feather", ".npz", ".parquet")
+"""Suffixes of files that hold columns, and no trees."""
 Path: TypeAlias = tuple[str, ...]
 Leaf: TypeAlias = tuple[Path, Array]
 _RECORD: Leaf = (("record",), np.zeros(0, np.bool_))
@@ -62,10 +71,13 @@ def of_output(content: bytes, name: str) -> Digest:
             )
         if name.endswith(".csv"):
             return of_value(_table(content))
-        if name.endswith(".parquet"):
-            return _of_table(*tables(content))
+        if name.endswith(_TABLES):
+            found = tables(content)
+            return _of_table(*found) if found[0].name == "" else _of_tables(found)
         if name.endswith(".root"):
-            return of_value({table.name: _of_table(table) for table in tables(content)})
+            if holds_histograms(content):
+                return of_value({item.path: _of_root(item) for item in read_histograms(content)})
+            return _of_tables(tables(content))
     except (DataError, ValueError, csv.Error):
         pass
     return of_bytes(content)
@@ -99,6 +111,34 @@ def of_columns(columns: Mapping[str, Column]) -> Digest:
     return _of_leaves(max(events, default=0), chain([_RECORD], leaves))
 
 
+def of_events(events: EventSource) -> Digest:
+    """Return the digest of a file's events: the same for the same events in every kind of file.
+
+    That of their columns as formulas see them, numbers promoted to float64 and int64. Columns that only count the
+    values of others are left out, and so are those that formulas can't take. One column at a time is in memory.
+    """
+    types = dict(_usable(events))
+    counters = {kind.structure.name for kind in types.values() if kind.structure is not None}
+    names = sorted(types.keys() - counters)
+
+    def leaves() -> Iterator[Leaf]:
+        for name in names:
+            column = events.read([name], 0, events.entries)[name]
+            promoted: Array = column.content.astype(_PROMOTED[types[name].dtype], copy=False)
+            yield from _column_leaves(replace(column, content=promoted), ("field", name))
+
+    return _of_leaves(events.entries, chain([_RECORD], leaves()))
+
+
+def _usable(events: EventSource) -> Iterator[tuple[str, ColumnType]]:
+    types = events.types()
+    for name in types:
+        try:
+            yield name, types[name]
+        except DataError:
+            continue
+
+
 def leaves_of(array: ak.Array) -> Iterator[Leaf]:
     """Yield the buffers of an array that mean something, each with the path that says what it means.
 
@@ -110,6 +150,26 @@ def leaves_of(array: ak.Array) -> Iterator[Leaf]:
     import awkward as ak
 
     return _leaves(ak.to_packed(ak.Array(array)).layout, ())
+
+
+def _of_tables(found: Iterable[Table]) -> Digest:
+    return of_value({table.name: _of_table(table) for table in found})
+
+
+def _of_root(histogram: RootHistogram) -> JSON:
+    """Return the content of a histogram in a ROOT file."""
+    arrays = {"values": histogram.values, "variances": histogram.variances}
+    return {
+        "axes": [
+            {"label": axis.label, "edges": _of_numbers(axis.edges), "labels": list(axis.labels)}
+            for axis in histogram.axes
+        ],
+        "bins": {name: None if array is None else _of_numbers(array) for name, array in arrays.items()},
+    }
+
+
+def _of_numbers(array: Array) -> Digest:
+    return _of_leaves(array.size, [((*map(str, array.shape),), array.ravel())])
 
 
 def _of_table(table: Table) -> Digest:

@@ -18,6 +18,7 @@ from fasthep_archive.data.histograms import (
     Histogram,
     IntCategoryAxis,
     RegularAxis,
+    Storage,
     StrCategoryAxis,
     VariableAxis,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "IntCategoryAxis",
     "Product",
     "RegularAxis",
+    "Storage",
     "Stored",
     "StrCategoryAxis",
     "Values",
@@ -76,9 +78,12 @@ STORED = (
 """All stored forms of products."""
 
 _BY_SUFFIX: Mapping[str, str] = {
+    ".arrow": "columns",
     ".csv": "table",
+    ".feather": "columns",
     ".json": "value",
     ".log": "log",
+    ".npz": "columns",
     ".parquet": "columns",
     ".pdf": "picture",
     ".png": "picture",

@@ -9,38 +9,46 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 from uuid import UUID
 
-import numpy as np
-
+from fasthep_archive.data.forms import (
+    AS_FIRST,
+    Branch,
+    Columns,
+    Group,
+    Types,
+    Unfit,
+    clusters,
+    grouped,
+    misnamed,
+    missing,
+    refuse,
+)
 from fasthep_archive.data.layouts import layout_of
+from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError
-from fasthep_archive.formula.columns import Column, concatenated, sliced
 
 if TYPE_CHECKING:
     import awkward as ak
 
 Format: TypeAlias = Literal["rntuple", "ttree"]
 Compression: TypeAlias = Literal["zlib", "lz4", "zstd", "none"]
-Columns: TypeAlias = Mapping[str, Column]
 
-CLUSTER = 1 << 16
-"""Events per cluster of an RNTuple, and per basket of each branch of a TTree."""
 DATE = ((1 << 22) | (1 << 17)).to_bytes(4, "big")
 """1995-01-01 00:00:00 as ROOT codes it (https://root.cern/doc/master/classTDatime.html): the earliest date it has."""
 _IDENTITY = hashlib.sha256(b"the identity of a file that has none yet").digest()[:16]
 """Stands for the file's UUID while it is written."""
-_CLASSES = (b"TFile", b"TDirectory", b"TTree", b"TBasket", b"TList", b"RBlob", b"ROOT::RNTuple")
+_CLASSES = (
+    *(b"TFile", b"TDirectory", b"TTree", b"TBasket", b"TList", b"RBlob", b"ROOT::RNTuple"),
+    *(b"TH1D", b"TH2D", b"TH3D"),
+)
 """Of the records that uproot writes."""
 _SEEKS = {b"\x00\x04": 4, b"\x03\xec": 8}
 """Versions of a TKey, and the bytes of a position in it (https://root.cern/doc/master/classTKey.html)."""
-_UNFIT = re.compile(r"[/\\\x00-\x1f\x7f]")
 _LONGEST = 7
 """Days that the writing of a file takes, at most."""
 
@@ -58,49 +66,48 @@ class TreeForm:
     compression: Compression = "zlib"
     level: int = 1
 
+    @classmethod
+    def read(cls, params: Mapping[str, JSON]) -> TreeForm:
+        """Return the form of a writer's checked parameters."""
+        return cls(
+            tree=str(params["tree"]),
+            format=cast("Format", params["format"]),
+            compression=cast("Compression", params["compression"]),
+            level=int(cast("int", params["compression_level"])),
+        )
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Branch:
-    """A column as it is written.
+    @property
+    def suffix(self) -> str:
+        return ".root"
 
-    :ivar optional: whether values can be missing, which only an RNTuple holds.
-    :ivar counter: of lists in a TTree, the branch with their lengths, which several can share.
-    """
+    def canonical(self) -> JSON:
+        return [self.tree, self.format, self.compression, self.level]
 
-    name: str
-    text: bool = False
-    optional: bool = False
-    counter: str = ""
+    def unfit(self, branches: Sequence[Branch]) -> Unfit | None:
+        ttree = self.format == "ttree"
+        return misnamed(branches, "a branch") or (missing(branches, "a TTree", "format: rntuple") if ttree else None)
+
+    def write(self, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST) -> bytes:
+        return write_tree(self, branches, parts, types)
 
 
-def write_tree(form: TreeForm, branches: Sequence[Branch], parts: Iterable[Columns]) -> bytes:
+def write_tree(form: TreeForm, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST) -> bytes:
     """Return a ROOT file that has the events of all ``parts``, one after the other, in one tree.
 
-    Types are those of the first part. Half-precision floats, which uproot can't write, become floats. A dot in the name
-    of an RNTuple's field is a step into a record.
-
-    :param branches: at least one. :param parts: at least one, with a column for each branch; consumed one by one.
-    :raises DataError: if parts don't fit together, or the format can't hold a branch.
+    A dot in the name of an RNTuple's field is a step into a record. For the rest see
+    :meth:`fasthep_archive.data.forms.Form.write`.
     """
-    for branch in branches:
-        if not fits(branch.name):
-            raise DataError(
-                f"{branch.name!r} can't be the name of a branch", hint="leave / \\ and control characters out"
-            )
-    clusters = _clusters(_alike(branches, parts))
-    first = next(clusters)
-    target = _Target()
-    with _opened(target, form) as file:
+    refuse(misnamed(branches, "a branch"))
+    pieces = clusters(branches, parts, types)
+    first = next(pieces)
+
+    def fill(file: WritableFile) -> None:
         tree = _created(file, form, branches, first)
-        for cluster in chain([first], clusters):
+        for cluster in chain([first], pieces):
             if len(cluster[branches[0].name]):
                 tree.extend(_rows(form, branches, cluster))
-    return _timeless(target.getvalue())
 
-
-def fits(name: str) -> bool:
-    """Say whether a branch can be called ``name``: what readers take for paths and control characters are refused."""
-    return bool(name) and not _UNFIT.search(name)
+    return timeless_file(form.compression, form.level, fill)
 
 
 class _Target(io.BytesIO):
@@ -116,24 +123,29 @@ class _Tree(Protocol):
     def extend(self, data: Mapping[str, ak.Array]) -> None: ...
 
 
-class _File(Protocol):
+class WritableFile(Protocol):
     """What is used of uproot's writable files."""
 
     def mktree(self, name: str, types: Mapping[str, object], *, counter_name: Callable[[str], str]) -> _Tree: ...
 
     def mkrntuple(self, name: str, types: Mapping[str, object]) -> _Tree: ...
 
+    def __setitem__(self, name: str, value: object) -> None: ...
 
-def _opened(target: io.BytesIO, form: TreeForm) -> AbstractContextManager[_File]:
+
+def timeless_file(compression: Compression, level: int, fill: Callable[[WritableFile], None]) -> bytes:
+    """Return a ROOT file that ``fill`` has put objects into, without dates and with its digest as its identity."""
     import uproot
 
     algorithms = {"zlib": uproot.ZLIB, "lz4": uproot.LZ4, "zstd": uproot.ZSTD}
-    chosen = None if form.compression == "none" else algorithms[form.compression](form.level)
-    opened = uproot.recreate(target, compression=chosen, uuid_function=lambda: UUID(bytes=_IDENTITY))
-    return cast("AbstractContextManager[_File]", opened)
+    chosen = None if compression == "none" else algorithms[compression](level)
+    target = _Target()
+    with uproot.recreate(target, compression=chosen, uuid_function=lambda: UUID(bytes=_IDENTITY)) as file:
+        fill(cast("WritableFile", file))
+    return _timeless(target.getvalue())
 
 
-def _created(file: _File, form: TreeForm, branches: Sequence[Branch], first: Columns) -> _Tree:
+def _created(file: WritableFile, form: TreeForm, branches: Sequence[Branch], first: Columns) -> _Tree:
     """Return the tree, without entries, with the types of the columns ``first``."""
     types = {name: array.type.content for name, array in _rows(form, branches, first).items()}
     counters = {branch.name: branch.counter for branch in branches}
@@ -155,60 +167,18 @@ def _rows(form: TreeForm, branches: Sequence[Branch], columns: Columns) -> dict[
         branch.name: ak.Array(layout_of(columns[branch.name], text=branch.text, optional=branch.optional))
         for branch in branches
     }
-    return arrays if form.format == "ttree" else _nested(arrays)
+    if form.format == "ttree":
+        return arrays
+    return {group.name: _nested(group, arrays) for group in grouped(list(arrays), "an RNTuple")}
 
 
-def _nested(arrays: Mapping[str, ak.Array]) -> dict[str, ak.Array]:
-    """Return the arrays, those with dotted names as fields of records."""
+def _nested(group: Group, arrays: Mapping[str, ak.Array]) -> ak.Array:
+    """Return the array of a column, or a record of those of a group."""
     import awkward as ak
 
-    groups: dict[str, dict[str, ak.Array]] = {}
-    for name, array in arrays.items():
-        first, _, rest = name.partition(".")
-        groups.setdefault(first, {})[rest] = array
-    for first, members in groups.items():
-        if not first or (len(members) > 1 and "" in members):
-            hint = "give one of them another name, or write format: ttree"
-            raise DataError(f"an RNTuple can't have a field {first!r} with values and fields of its own", hint=hint)
-    return {
-        first: members[""] if "" in members else ak.zip(_nested(members), depth_limit=1)
-        for first, members in groups.items()
-    }
-
-
-def _alike(branches: Sequence[Branch], parts: Iterable[Columns]) -> Iterator[dict[str, Column]]:
-    """Yield the columns of all parts, with the types of the first."""
-    types: dict[str, Any] = {}
-    for part in parts:
-        columns = {branch.name: part[branch.name] for branch in branches}
-        for name, column in columns.items():
-            half = column.content.dtype == np.float16
-            wanted = types.setdefault(name, np.dtype(np.float32) if half else column.content.dtype)
-            if not np.can_cast(column.content.dtype, wanted, "safe"):
-                hint = f"define it with one type, for example {{name: NAME, expr: {name}, dtype: float64}}"
-                message = f"column {name!r} is {wanted} in some files and {column.content.dtype} in others"
-                raise DataError(message, hint=hint)
-            columns[name] = replace(column, content=column.content.astype(wanted, copy=False))
-        yield columns
-
-
-def _clusters(parts: Iterable[dict[str, Column]]) -> Iterator[dict[str, Column]]:
-    """Yield the columns in pieces of :data:`CLUSTER` events; the last has fewer, or none."""
-    waiting: list[dict[str, Column]] = []
-    held = 0
-    for part in parts:
-        events, start = len(next(iter(part.values()))), 0
-        while held + events - start >= CLUSTER:
-            stop = start + CLUSTER - held
-            yield _together([*waiting, sliced(part, start, stop)])
-            waiting, held, start = [], 0, stop
-        waiting.append(sliced(part, start, events))
-        held += events - start
-    yield _together(waiting)
-
-
-def _together(pieces: Sequence[Columns]) -> dict[str, Column]:
-    return {name: concatenated([piece[name] for piece in pieces]) for name in pieces[0]}
+    if not group.members:
+        return arrays[group.column]
+    return ak.zip({name: _nested(member, arrays) for name, member in group.members.items()}, depth_limit=1)
 
 
 def _timeless(content: bytes) -> bytes:

@@ -1,28 +1,36 @@
-"""The sink ``root_tree``: the columns of a stream as ROOT files, one in all, per dataset, or per partition.
+"""The sinks of events: the columns of a stream as files, one in all, per dataset, or per partition.
+
+There is one writer, :class:`WriteColumns`; what it writes is its :class:`~fasthep_archive.data.forms.Form`: a ROOT tree
+(:data:`ROOT_TREE`), :data:`PARQUET`, :data:`ARROW`, :data:`CSV` or :data:`NPZ`.
 
 What has been computed is written as float64, int64 or bool. A branch of the input keeps its own type, also under an
-alias or a name that a definition gives it. Events that cuts have taken out are not written. Lists of a TTree share the
-counter that they shared in the input, if it is still what it was; other lists have counters of their own, ``nNAME``.
+alias or a name that a definition gives it; where it is wider in a later file, all are written with the wider type.
+Events that cuts have taken out are not written. Lists of a TTree share the counter that they shared in the input, if it
+is still what it was; other lists have counters of their own, ``nNAME``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from fasthep_archive.data.trees import Branch, Compression, Format, TreeForm, fits, write_tree
+from fasthep_archive.data.arrow_files import ArrowForm, ParquetForm
+from fasthep_archive.data.csv_files import CsvForm
+from fasthep_archive.data.forms import AS_FIRST, Branch, Form, Types, Wider, stored
+from fasthep_archive.data.npz_files import NpzForm
+from fasthep_archive.data.trees import TreeForm
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Column
 from fasthep_archive.kernels.program import Value
 from fasthep_archive.operations import keeping
-from fasthep_archive.operations.keeping import Kept
+from fasthep_archive.operations.keeping import Kept, Source
 from fasthep_archive.operations.protocol import Fill, Output, Part, Product, only
 from fasthep_archive.operations.stream import Lowering, Named, Stream
 
@@ -37,7 +45,7 @@ _UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^\.')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WriteTree:
+class WriteColumns:
     """Writes columns of the stream.
 
     :ivar path: below :data:`FOLDER`, with the tokens ``{dataset}``, ``{part}``, ``{partition_id}`` and ``{node_id}``.
@@ -48,23 +56,7 @@ class WriteTree:
     path: str
     when: When
     keep: tuple[str, ...] | None
-    form: TreeForm
-
-    @classmethod
-    def read(cls, params: Mapping[str, JSON]) -> WriteTree:
-        """Return the sink of checked parameters."""
-        keep = cast("Sequence[str] | None", params.get("keep"))
-        return cls(
-            path=str(params["path"]),
-            when=cast("When", params["when"]),
-            keep=None if keep is None else tuple(keep),
-            form=TreeForm(
-                tree=str(params["tree"]),
-                format=cast("Format", params["format"]),
-                compression=cast("Compression", params["compression"]),
-                level=int(cast("int", params["compression_level"])),
-            ),
-        )
+    form: Form
 
     def lower(
         self, lowering: Lowering, streams: Mapping[str, Stream], stage: str, path: tuple[str | int, ...]
@@ -80,15 +72,10 @@ class WriteTree:
         if not found or None in found:
             return stream, None
         columns = {source.name: source for source in chain.from_iterable(item or () for item in found)}
-        unfit = next((name for name in columns if not fits(name)), None)
+        rows = keeping.has_rows(stream)
+        unfit = self.form.unfit([_planned(source, rows=rows) for source in columns.values()])
         if unfit is not None:
-            hint = "keep it under another name: define one without / and control characters"
-            lowering.fault(f"{unfit!r} can't be the name of a branch", path, hint=hint)
-            return stream, None
-        optional = [source.name for source in columns.values() if source.value is not None and source.value.optional]
-        if optional and self.form.format == "ttree":
-            hint = f"say what stands for a missing value, fill_none({optional[0]}, ...), or write format: rntuple"
-            lowering.fault(f"a TTree can't hold {optional[0]!r}, whose values can be missing", path, hint=hint)
+            lowering.fault(unfit.message, path, hint=unfit.hint)
             return stream, None
         return stream, keeping.kept(lowering, stream, tuple(columns.values()), path)
 
@@ -105,9 +92,45 @@ class WriteTree:
         used = [name for name in lowering.used() if name in lowering.offered(stream) and name not in stream.defined]
         values = [value for named in stream.defined.values() for value in _values(named)]
         values += [] if stream.mask is None else [stream.mask]
-        read = dict.fromkeys([*lowering.builder.program(values).columns, *used]) if values else dict.fromkeys(used)
+        columns = lowering.builder.read(lowering.builder.program(values).columns) if values else ()
+        read = dict.fromkeys([*columns, *used])
         branches = [name for name in lowering.offered(stream) if name in read and name not in stream.defined]
         return [(name, path) for name in (*branches, *stream.defined)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sink:
+    """A kind of writer: how its form is read from checked parameters."""
+
+    form: Callable[[Mapping[str, JSON]], Form]
+
+    def read(self, params: Mapping[str, JSON]) -> WriteColumns:
+        """Return the writer of checked parameters."""
+        keep = cast("Sequence[str] | None", params.get("keep"))
+        return WriteColumns(
+            path=str(params["path"]),
+            when=cast("When", params["when"]),
+            keep=None if keep is None else tuple(keep),
+            form=self.form(params),
+        )
+
+
+ARROW = Sink(form=ArrowForm.read)
+CSV = Sink(form=CsvForm.read)
+NPZ = Sink(form=NpzForm.read)
+PARQUET = Sink(form=ParquetForm.read)
+ROOT_TREE = Sink(form=TreeForm.read)
+
+
+def _planned(source: Source, *, rows: bool) -> Branch:
+    """Return what is known of a column while planning; where lists became rows, it has no lists any more."""
+    value = source.value
+    return Branch(
+        name=source.name,
+        text=value is None,
+        optional=value is not None and value.optional,
+        lists=value is not None and value.structure is not None and not rows,
+    )
 
 
 def _values(named: Named | None) -> Iterator[Value]:
@@ -127,7 +150,7 @@ class WrittenFiles:
     """
 
     node: str
-    writer: WriteTree
+    writer: WriteColumns
     datasets: tuple[str, ...]
     stream: str = ""
     places: tuple[Place, ...] = ()
@@ -154,22 +177,45 @@ class WrittenFiles:
         return tuple(dict.fromkeys(map(self._name, self._places())))
 
     def canonical(self) -> JSON:
-        form = self.writer.form
         return {
             "kind": "columns",
             "files": list(self.outputs),
             "places": [list(place) for place in self.places],
-            "form": [form.tree, form.format, form.compression, form.level],
+            "form": self.writer.form.canonical(),
             "columns": None if self.writer.keep is None else list(self.writer.keep),
         }
 
     def merge(self, parts: Iterable[Part], cache: Path) -> tuple[Output, ...]:
-        """Return the files; those of datasets without any partition have the columns, and no events."""
-        found = {
-            name: self._written(name, group)
-            for name, group in groupby(parts, lambda part: self._name((part.dataset, part.file, part.number)))
-        }
+        """Return the files; those of datasets without any partition have the columns, and no events.
+
+        Parts are gone through again, to find the types that hold all of their values, if a later one is of a wider
+        type; an iterator can't be, and then this raises :class:`~fasthep_archive.data.forms.Wider`.
+        """
+        try:
+            return self._files(parts, {})
+        except Wider:
+            if iter(parts) is parts:
+                raise
+            return self._files(parts, self._types(parts))
+
+    def _files(self, parts: Iterable[Part], types: Mapping[str, Types]) -> tuple[Output, ...]:
+        found = {name: self._written(name, group, types.get(name, AS_FIRST)) for name, group in self._grouped(parts)}
         return tuple(Output(name=name, content=found.get(name) or self._empty(name)) for name in self.outputs)
+
+    def _grouped(self, parts: Iterable[Part]) -> Iterator[tuple[str, Iterator[Part]]]:
+        """Yield the names of the files, and the parts of each."""
+        return groupby(parts, lambda part: self._name((part.dataset, part.file, part.number)))
+
+    def _types(self, parts: Iterable[Part]) -> Mapping[str, Types]:
+        """Return the types of each file's columns that hold the values of all its parts."""
+        found: dict[str, dict[str, np.dtype[Any]]] = {}
+        for name, group in self._grouped(parts):
+            known = found.setdefault(name, {})
+            for part in group:
+                for column, values in keeping.columns(part.state).items():
+                    kind = stored(values.content.dtype)
+                    known[column] = _wider(column, known.get(column, kind), kind)
+        return found
 
     def _places(self) -> Iterable[Place]:
         """Return a partition of each file."""
@@ -187,7 +233,7 @@ class WrittenFiles:
             "node_id": self.node,
         }
         path = PurePosixPath(self.writer.path)
-        path = path if path.suffix else path.with_name(f"{path.name}.root")
+        path = path if path.suffix else path.with_name(f"{path.name}{self.writer.form.suffix}")
         tokenless = not any(f"{{{token}}}" in self.writer.path for token in ("dataset", "part", "partition_id"))
         if tokenless and self.writer.when != "final":
             below = f"{dataset}{path.suffix}" if self.writer.when == "dataset" else f"{dataset}/{part}{path.suffix}"
@@ -197,11 +243,10 @@ class WrittenFiles:
             name = name.replace(f"{{{token}}}", value)
         return f"{FOLDER}/{name}"
 
-    def _written(self, name: str, parts: Iterator[Part]) -> bytes:
+    def _written(self, name: str, parts: Iterator[Part], types: Types) -> bytes:
         """Return the file with the columns of ``parts``."""
         first = next(parts)
         kept = keeping.described(first.state)
-        branches = _branches(self.writer.form, kept)
 
         def columns() -> Iterator[Mapping[str, Column]]:
             for part in chain([first], parts):
@@ -209,29 +254,41 @@ class WrittenFiles:
                     raise DataError(_unlike(name, first.dataset, kept, part.dataset, keeping.described(part.state)))
                 yield keeping.columns(part.state)
 
-        return write_tree(self.writer.form, branches, columns())
+        return self.writer.form.write(_branches(self.writer.form, kept), columns(), types)
 
     def _empty(self, name: str) -> bytes:
         if self.writer.keep is None:
             hint = "list them: keep: [...]"
             raise DataError(f"no file has events, so nothing says what columns {name} has", hint=hint)
         branches = [Branch(name=column) for column in self.writer.keep]
-        return write_tree(self.writer.form, branches, [{column: Column(np.zeros(0)) for column in self.writer.keep}])
+        return self.writer.form.write(branches, [{column: Column(np.zeros(0)) for column in self.writer.keep}])
 
 
-def _branches(form: TreeForm, kept: Sequence[Kept]) -> list[Branch]:
+def _wider(name: str, one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type that holds the values of both exactly.
+
+    :raises Wider: if there is none.
+    """
+    found = np.promote_types(one, other)
+    if found.kind == "f" and any(kind.kind in "iu" and kind.itemsize == 8 for kind in (one, other)):
+        raise Wider(name, one, other)  # a float64 does not hold all integers of its size
+    return found
+
+
+def _branches(form: Form, kept: Sequence[Kept]) -> list[Branch]:
     """Return how the columns are written. A branch that counts lists is written with these, not for itself."""
     names = {column.name for column in kept}
     counters: dict[str, str] = {}
     for column in kept:
         if column.lists is not None:
             counters[column.name] = column.counter or _free(f"n{column.name}", names)
-    counting = set(counters.values()) if form.format == "ttree" else set()
+    counting = set(counters.values()) if isinstance(form, TreeForm) and form.format == "ttree" else set()
     return [
         Branch(
             name=column.name,
             text=column.text,
             optional=column.optional,
+            lists=column.lists is not None,
             counter=counters.get(column.name, ""),
         )
         for column in kept

@@ -17,6 +17,7 @@ from fasthep_archive.verification.cutflows import compare_cutflows
 from fasthep_archive.verification.histograms import compare_histograms
 from fasthep_archive.verification.outputs import Kind, Output
 from fasthep_archive.verification.pictures import compare_png
+from fasthep_archive.verification.root_files import compare_root
 from fasthep_archive.verification.sheets import compare_csv
 from fasthep_archive.verification.texts import compare_bytes, compare_text, first_byte
 from fasthep_archive.verification.trees import compare_json
@@ -29,9 +30,12 @@ _BY_KIND: Mapping[tuple[Kind, str], Comparator] = {
     ("cutflow", ".json"): compare_cutflows,
 }
 _BY_SUFFIX: Mapping[str, Comparator] = {
+    ".arrow": compare_columns,
     ".csv": compare_csv,
+    ".feather": compare_columns,
+    ".npz": compare_columns,
     ".parquet": compare_columns,
-    ".root": compare_columns,
+    ".root": compare_root,
     ".json": compare_json,
     ".png": compare_png,
     ".txt": compare_text,

@@ -41,6 +41,7 @@ class Side:
     :ivar outputs: with bytes where they are at hand; those that are not are compared by digest.
     :ivar policies: how strictly its outputs are compared; the defaults where none matches.
     :ivar environment: where it ran.
+    :ivar functions: digests of what the modules of the code consist of, by name (``function fit in model.py``).
     :ivar hashes: of the artifacts of its locked packages.
     """
 
@@ -55,6 +56,7 @@ class Side:
     environment: Snapshot
     policies: Sequence[Policy] = ()
     hashes: Hashes = field(default_factory=dict)
+    functions: Mapping[str, Digest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +76,7 @@ class Diff:
     """What differs, most important first.
 
     :ivar workflow: of the resolved documents, stages first.
+    :ivar functions: what differs inside of modules that both have.
     :ivar outputs: a verdict for every output of both sides; *missing* are those of the first alone, *unexpected* those
         of the second. The policies are those of the first side.
     :ivar environment: ``recorded`` is the first side's, ``present`` the second's.
@@ -87,6 +90,7 @@ class Diff:
     engine: tuple[Change, ...]
     outputs: tuple[Verdict, ...]
     environment: tuple[Difference, ...]
+    functions: tuple[Change, ...] = ()
 
     @property
     def same(self) -> bool:
@@ -135,7 +139,7 @@ class Diff:
             "a": self.a.to_json(),
             "b": self.b.to_json(),
             "workflow": [change.to_json() for change in self.workflow],
-            "code": [change.to_json() for change in self.code],
+            "code": [change.to_json() for change in (*self.code, *self.functions)],
             "inputs": [change.to_json() for change in self.inputs],
             "engine": [change.to_json() for change in self.engine],
             "outputs": [_output(verdict) for verdict in self.outputs],
@@ -157,7 +161,18 @@ def compare_bundles(a: Side, b: Side) -> Diff:
         engine=tuple(_facts(a.engine, b.engine)),
         outputs=judged(a.outputs, b.outputs, a.policies, BUNDLES),
         environment=differences(a.environment, b.environment, hashes=(a.hashes, b.hashes)),
+        functions=tuple(_inside(a, b)),
     )
+
+
+def _inside(a: Side, b: Side) -> Iterator[Change]:
+    """Yield what differs inside of modules that both sides have; what merely moved to another line does not."""
+    both = {name for name in a.code.keys() & b.code.keys() if a.code[name] != b.code[name]}
+    then, now = (
+        {name: digest for name, digest in side.functions.items() if name.rpartition(" in ")[2] in both}
+        for side in (a, b)
+    )
+    yield from _facts(then, now)
 
 
 def _counted(number: int, noun: str, of: str = "") -> str:

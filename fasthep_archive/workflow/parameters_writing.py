@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import cast
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
+from fasthep_archive.workflow import plugins
 from fasthep_archive.workflow.datasets import declared_names
 from fasthep_archive.workflow.draft import Draft, sequence
 from fasthep_archive.workflow.hanging import LIFECYCLE, When, Write
@@ -23,38 +25,88 @@ TOKENS: Mapping[When, tuple[str, ...]] = {
     "final": ("node_id",),
 }
 """What paths can have in braces, by when files are written."""
-_LEVELS = {"zlib": 9, "lz4": 12, "zstd": 22, "none": 22}
-"""The highest level of each compression."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    """What a kind of writer has beside path and columns.
+
+    :ivar levels: the highest level of each compression, the default one first; 0: it has no levels.
+    :ivar treed: whether there is a tree, of some format. :ivar products: whether it writes products, not events.
+    """
+
+    levels: Mapping[str, int]
+    treed: bool = False
+    products: bool = False
+
+    @property
+    def default(self) -> str:
+        return next(iter(self.levels))
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "arrow": _Kind(levels={"zstd": 22, "lz4": 0, "none": 0}),
+    "csv": _Kind(levels={}),
+    "npz": _Kind(levels={"zlib": 9, "none": 0}),
+    "parquet": _Kind(levels={"zstd": 22, "zlib": 9, "lz4": 0, "none": 0, "snappy": 0}),
+    "root_histograms": _Kind(levels={"zlib": 9, "lz4": 12, "none": 22, "zstd": 22}, products=True),
+    "root_tree": _Kind(levels={"zlib": 9, "lz4": 12, "zstd": 22, "none": 22}, treed=True),
+}
+_PLUGGED = _Kind(levels={})
+"""What the writers of plug-ins have: nothing but what they say themselves."""
+_COMMON = frozenset({"kind", "keep", "path", "use", "when"})
+"""Keys of writers that are no options of a plug-in."""
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 
 
-def root_tree(entry: Params, at: DocumentPath, layouts: Mapping[str, Layout], draft: Draft) -> Write:
-    """Return the writer at the path ``at``, with ``path, tree, keep?, format, compression, compression_level``.
+def writer(entry: Params, at: DocumentPath, layouts: Mapping[str, Layout], draft: Draft) -> Write:
+    """Return the writer at the path ``at``: ``path, keep?`` and, by kind, tree, format, compression and its level.
 
     :param entry: what conforms to the schema. :param layouts: that ``use`` can name; what the entry says itself goes
         before what its layout says.
     """
-    when = LIFECYCLE[str(entry.get("when") or "partition")]
+    kind = str(entry.get("kind") or "root_tree")
+    known = _KINDS.get(kind, _PLUGGED)
+    products = known.products
+    when = LIFECYCLE[str(entry.get("when") or ("final" if products else "partition"))]
     path = str(entry.get("path") or "")
-    _check_path(path, when, (*at, "path"), draft)
+    _check_path(path, "final" if products else when, (*at, "path"), draft)
     layout = _layout(entry.get("use"), layouts, (*at, "use"), draft)
-    compression, level = str(entry.get("compression") or "zlib"), int(cast("int", entry.get("compression_level", 1)))
-    if level > _LEVELS[compression]:
-        message = f"levels of {compression} go up to {_LEVELS[compression]}, and this is {level}"
-        draft.fault((*at, "compression_level"), message)
-    params: dict[str, JSON] = {
-        "path": path,
-        "tree": entry.get("tree") or (layout.tree if layout else "events"),
-        "format": entry.get("format") or "rntuple",
-        "compression": compression,
-        "compression_level": level,
-    }
+    params: dict[str, JSON] = {"path": path}
+    if known.treed:
+        params["tree"] = entry.get("tree") or (layout.tree if layout else "events")
+        params["format"] = entry.get("format") or "rntuple"
+    params |= _compression(known, entry, at, draft)
     if entry.get("keep") is not None:
         params["keep"] = sequence(entry["keep"])
     elif layout is not None:
         params["keep"] = list(layout.keep)
         draft.moved[(*at, "keep")] = (*layout.path, "keep")
-    return Write(kind="root_tree", params=params, when=when, path=at)
+    if kind not in _KINDS:
+        options = {key: value for key, value in entry.items() if key not in _COMMON}
+        plugins.checked("writers", kind, options, at, draft)
+        params |= options
+    return Write(kind=kind, params=params, when=when, path=at)
+
+
+def root_histograms(entry: Params, at: DocumentPath, draft: Draft) -> Params:
+    """Return the parameters of a stage that writes histograms: ``path, compression, compression_level``."""
+    return writer({**entry, "kind": "root_histograms"}, at, {}, draft).params
+
+
+def _compression(kind: _Kind, entry: Params, at: DocumentPath, draft: Draft) -> Params:
+    """Return compression and level, where a kind has any."""
+    if not kind.levels:
+        return {}
+    compression = str(entry.get("compression") or kind.default)
+    highest, written = kind.levels[compression], entry.get("compression_level")
+    level = 1 if written is None else int(cast("int", written))
+    if written is not None and not highest:
+        draft.fault((*at, "compression_level"), f"{compression} has no levels here", "leave compression_level out")
+    elif highest and level > highest:
+        message = f"levels of {compression} go up to {highest}, and this is {level}"
+        draft.fault((*at, "compression_level"), message)
+    return {"compression": compression, **({"compression_level": level} if highest else {})}
 
 
 def _layout(name: JSON, layouts: Mapping[str, Layout], at: DocumentPath, draft: Draft) -> Layout | None:
