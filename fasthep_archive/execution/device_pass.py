@@ -17,7 +17,7 @@ from fasthep_archive.errors import TaskError
 from fasthep_archive.execution.ahead import ahead
 from fasthep_archive.execution.plan import Work
 from fasthep_archive.formula.columns import Column, sliced
-from fasthep_archive.kernels.cuda.device import Device, OutOfMemory
+from fasthep_archive.kernels.cuda.device import Device, OutOfMemory, Unprintable
 from fasthep_archive.kernels.cuda.run import Block, DeviceKernel, Lane
 from fasthep_archive.kernels.cuda.selftest import Watch
 from fasthep_archive.kernels.cuda.tools import Tools
@@ -63,10 +63,13 @@ class DevicePasses:
     def states(self, source: EventSource, work: Work, start: int, stop: int) -> Mapping[str, State]:
         """Return what each node adds up in a range of entries, the same as on the CPU.
 
-        :raises Unprintable: if the program has something that CUDA has not.
+        :raises Unprintable: if the program has something that CUDA has not, or functions that are not ours.
         :raises DataError: if a column is not what the program was built for, or a value doesn't fit what it is cast to.
         :raises TaskError: if the device doesn't compute as the profile says, or has no room for even small blocks.
         """
+        if work.externals:
+            called = ", ".join(dict.fromkeys(item.call.target for item in work.externals))
+            raise Unprintable(f"{called} of the analysis's own code is called on the CPU")
         self._watch.refuse()
         while True:
             try:

@@ -16,6 +16,7 @@ from fasthep_archive.execution.keys import derived_key, merge_key, part_key
 from fasthep_archive.execution.outline import EventNode, Outline
 from fasthep_archive.execution.plan import Derived, Merge, Node, Partition, PartOf, Pass, Variant
 from fasthep_archive.execution.swaps import datasets
+from fasthep_archive.operations.naming import written_input
 from fasthep_archive.operations.protocol import (
     DatasetFacts,
     Derivation,
@@ -26,8 +27,8 @@ from fasthep_archive.operations.protocol import (
     Product,
     ProductOperation,
 )
-from fasthep_archive.operations.reading import render_id
-from fasthep_archive.workflow.model import Dataset, Stage, Variation
+from fasthep_archive.operations.reading import render_id, write_id
+from fasthep_archive.workflow.model import Dataset, Render, Stage, Variation, Write
 
 
 @dataclass(kw_only=True, slots=True)
@@ -130,14 +131,25 @@ class Nodes:
                 node=Node(id=stage.id, stage=stage.id),
                 op=stage.op,
                 operation=operation,
-                inputs={edge.name or edge.node: edge.node for edge in stage.products_from},
+                inputs=self._inputs(stage, operation),
                 path=(*stage.path, "params"),
             )
             self._derive(asked, view)
         for hanging in self._outline.hanging.get(stage.id, ()):
             if root is not None:
                 self._event_node(hanging, root, view)
-        self._renders(stage, root, view)
+        self._drawn(stage, root, view)
+
+    def _inputs(self, stage: Stage, operation: ProductOperation) -> Mapping[str, str]:
+        """Return the nodes that a stage takes, by the name of the input; what is written only where that is wanted."""
+        wanted = getattr(operation, "takes_written", False)
+        found: dict[str, str] = {}
+        for edge in stage.products_from:
+            name, left = edge.name or edge.node, self._outline.leaving(edge.node) if wanted else ()
+            written = [node for node in left if node != edge.node]
+            found |= {} if written and edge.node not in left else {name: edge.node}
+            found |= {written_input(name, number): node for number, node in enumerate(written)}
+        return found
 
     # Products that passes fill
 
@@ -146,10 +158,11 @@ class Nodes:
             return
         chosen = [dataset for dataset in view.datasets if node.applies(dataset)]
         drafts = [draft for dataset in chosen for draft in view.passes.get((root, dataset.name), ())]
+        product = node.operation.product(node.called, tuple(item.name for item in chosen))
+        if not isinstance(product, PerPartition):  # only files of columns tell something of no events: their types
+            drafts = [draft for draft in drafts if draft.partition.start < draft.partition.stop]
         parts = tuple(self._parts(node, drafts, view))
-        product = self._placed(
-            node, node.operation.product(node.called, tuple(item.name for item in chosen)), root, parts
-        )
+        product = self._placed(node, product, root, parts)
         if product is not None:
             self._merge(node.node, node.op, product, parts, drafts, view, kept=True)
 
@@ -185,6 +198,8 @@ class Nodes:
         fill, same = draft.variant.by_node.get(varied), draft.parts.get(node.id)
         if fill is None:
             return same
+        if any(value not in self._keys for value in fill.values):
+            return None  # what it takes has a fault
         key = part_key(fill, draft.partition, self._keys, self._made_by(node))
         if key != same or varied == node.id:
             draft.parts[varied] = key
@@ -212,18 +227,30 @@ class Nodes:
 
     # Files that are made of products
 
-    def _renders(self, stage: Stage, root: str | None, view: _View) -> None:
+    def _drawn(self, stage: Stage, root: str | None, view: _View) -> None:
+        """Make the nodes of what is drawn and written of what a stage leaves."""
         for number, render in enumerate(stage.renders):
-            node = Node(id=render_id(stage.id, number), stage=stage.id)
-            operation = self._outline.product_operation(node.id)
-            if operation is None:
-                continue
-            inputs: dict[str, str] = {render.source: stage.id}
-            asked = _Asked(node=node, op=render.op, operation=operation, inputs=inputs, path=render.path)
-            if render.when == "final" or root is None:
-                self._derive(asked, view)
-            else:
-                self._split(asked, stage, root, view, partitions=render.when == "partition")
+            self._attached(render_id(stage.id, number), (render.op, render.source), render, stage, root, view)
+        for number, write in enumerate(stage.writes):
+            self._attached(write_id(stage.id, number), (write.kind, stage.id), write, stage, root, view)
+
+    def _attached(
+        self, name: str, called: tuple[str, str], hung: Render | Write, stage: Stage, root: str | None, view: _View
+    ) -> None:
+        """Make the nodes of one thing that is made of what a stage leaves, unless it is made of events.
+
+        :param called: its operation, and its input.
+        """
+        operation = self._outline.product_operation(name)
+        if operation is None:
+            return
+        op, source = called
+        node = Node(id=name, stage=stage.id)
+        asked = _Asked(node=node, op=op, operation=operation, inputs={source: stage.id}, path=hung.path)
+        if hung.when == "final" or root is None:
+            self._derive(asked, view)
+        else:
+            self._split(asked, stage, root, view, partitions=hung.when == "partition")
 
     def _split(self, asked: _Asked, stage: Stage, root: str, view: _View, *, partitions: bool) -> None:
         """Make the nodes of what is drawn for each dataset or partition: of a product of its parts alone."""
@@ -274,10 +301,14 @@ class Nodes:
         return Made(stage=source.stage, op=source.op, operation=operation, outputs=product.outputs)
 
     def _empty_handed(self, asked: _Asked, missing: Sequence[str], view: _View) -> None:
-        """Report inputs that leave nothing, unless they have faults of their own."""
+        """Report inputs that leave nothing, unless they, or the streams that they read, have faults of their own."""
         leaving = {node.stage for node in self.made}
+        opened = {draft.partition.stream for draft in self._drafts}
         for other in missing:
-            if view.variation is None and other in self._outline.operations and other not in leaving:
+            broken = self._outline.root_of.get(other) not in opened and self._outline.leaving(other)
+            if broken or view.variation is not None or other not in self._outline.operations:
+                continue
+            if other not in leaving:
                 message = f"{asked.op} takes what stage {other!r} leaves, and that leaves nothing"
                 where = self._outline.workflow.document.where(asked.path)
                 self._report(Fault(message, where, f"stages that do: {', '.join(sorted(leaving)) or 'none'}"))

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, cast
 from fasthep_archive.errors import Fault
 from fasthep_archive.execution.plan import Node
 from fasthep_archive.execution.roots import Root, used_roots
+from fasthep_archive.formula.functions import CALLS, FUNCTIONS
 from fasthep_archive.operations.protocol import Operation, ProductOperation
 from fasthep_archive.operations.reading import AnyOperation, foreign, observer_id, reads_products, render_id, write_id
 from fasthep_archive.operations.stream import Factor, Shift
@@ -60,6 +61,11 @@ class Outline:
     foreign: Mapping[str, str]
 
     @property
+    def valued(self) -> frozenset[str]:
+        """Return the stages that leave values for formulas."""
+        return frozenset(stage for stage, operation in self.operations.items() if hasattr(operation, "names"))
+
+    @property
     def plan_variations(self) -> tuple[Variation, ...]:
         """Return the variations that all stages are lowered again for."""
         return tuple(variation for variation in self.workflow.variations if variation.mode == "plan")
@@ -87,6 +93,20 @@ class Outline:
             stage=stage,
         )
 
+    def leaving(self, stage: str) -> tuple[str, ...]:
+        """Return the ids of the nodes of a stage that leave products: itself, and what it writes."""
+        operation = self.operations.get(stage)
+        itself = operation is not None and (reads_products(operation) or _leaves(operation, stage))
+        written = (item.node.id for item in self.hanging.get(stage, ()) if item.node.id.startswith("write."))
+        return (*([stage] if itself else []), *written)
+
+    def seen(self, stage: Stage) -> Mapping[str, tuple[str, ...]]:
+        """Return the nodes whose products a function that an event-level stage calls can see, by the stage needed."""
+        if not getattr(self.operations.get(stage.id), "sees_products", False):
+            return {}
+        read = {edge.node for edge in stage.streams_from}
+        return {need: self.leaving(need) for need in stage.needs if need not in read}
+
     def product_operation(self, node: str) -> ProductOperation | None:
         """Return the operation of a node that reads products; none for others and for those with faults."""
         operation = self.operations.get(node)
@@ -98,11 +118,17 @@ def applies(stage: Stage, dataset: Dataset) -> bool:
     return stage.applies_to is None or stage.applies_to == dataset.eventtype
 
 
+def _leaves(operation: AnyOperation, stage: str) -> bool:
+    """Say whether an operation that reads events leaves a product."""
+    return cast("Operation", operation).product(stage, ()) is not None
+
+
 def outlined(workflow: Workflow, operations: Mapping[str, AnyOperation], report: Callable[[Fault], None]) -> Outline:
     """Return the outline of ``workflow``; report streams that can't meet, and what variations require in vain."""
     roots, root_of = used_roots(workflow, report)
     _check_variations(workflow, report)
     _check_ids(workflow, report)
+    _check_functions(workflow, report)
     return Outline(
         workflow=workflow,
         operations=operations,
@@ -132,7 +158,7 @@ def _hanging(workflow: Workflow, operations: Mapping[str, AnyOperation]) -> Mapp
     for stage in workflow.stages:
         for number, write in enumerate(stage.writes):
             node, operation = write_id(stage.id, number), operations.get(write_id(stage.id, number))
-            if operation is not None:
+            if operation is not None and not reads_products(operation):
                 found.setdefault(stage.id, []).append(
                     EventNode(
                         node=Node(id=node, stage=stage.id),
@@ -196,6 +222,14 @@ def _check_ids(workflow: Workflow, report: Callable[[Fault], None]) -> None:
         if stage.id in hanging:
             message = f"{stage.id!r} is the id of what hangs on another stage"
             report(Fault(message, workflow.document.where((*stage.path, "id")), "rename the stage"))
+
+
+def _check_functions(workflow: Workflow, report: Callable[[Fault], None]) -> None:
+    """Report functions that have a name which already means another function of formulas, or an operator."""
+    for function in workflow.functions:
+        if function.name in CALLS or function.name in FUNCTIONS:
+            message = f"function {function.name!r} is one of formulas already"
+            report(Fault(message, workflow.document.where(function.path), "choose another name"))
 
 
 def _check_variations(workflow: Workflow, report: Callable[[Fault], None]) -> None:

@@ -11,13 +11,17 @@ A *node* is what leaves something behind: a stage (its id), something that a sta
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from fasthep_archive.data.source import Read
 from fasthep_archive.data.view import VARIED
 from fasthep_archive.digest import JSON, Digest
 from fasthep_archive.execution.inputs import InputFile
+from fasthep_archive.kernels import external
+from fasthep_archive.kernels.external import External
 from fasthep_archive.kernels.program import Builder, Program
 from fasthep_archive.operations.protocol import Accumulation, Derivation, Fill, Product
 
@@ -82,10 +86,10 @@ class Node:
 class StageFill:
     """What one node adds up in one kind of partition.
 
-    :ivar text: canonical: the program with its inputs, the numbers known of the dataset that it uses, the accumulation.
-        Values of other stages are numbered in it.
+    :ivar text: canonical: the program with its inputs, the calls of functions that are not ours, the numbers known of
+        the dataset that it uses, the accumulation. What other stages leave is numbered in it.
     :ivar adds: digest of the text. :ivar branches: that are read for it.
-    :ivar values: the nodes whose values are used, in the order of these numbers.
+    :ivar values: the nodes whose values are used, or whose products functions see, in the order of these numbers.
     """
 
     node: Node
@@ -133,9 +137,12 @@ class Variant:
             chosen = [fill for fill in self.fills if fill.node.id in wanted]
             values = list(dict.fromkeys(value for fill in chosen for value in fill.fill.values))
             places = {value: place for place, value in enumerate(values)}
+            program = self.builder.program(values)
+            texts = (text for fill in chosen for text in fill.fill.accumulation.texts)
             self._works[nodes] = Work(
-                program=self.builder.program(values),
+                program=program,
                 scalars=self.scalars,
+                externals=self.builder.externals([*program.columns, *texts]),
                 fills=tuple(
                     WorkFill(
                         node=fill.node.id,
@@ -159,22 +166,44 @@ class WorkFill:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """What a pass computes from the columns of a partition; plain data that travels to workers."""
+    """What a pass computes from the columns of a partition; plain data that travels to workers.
+
+    :ivar externals: functions that are not ours and whose results are columns of the program, each after those that it
+        needs itself.
+    """
 
     program: Program
     scalars: Mapping[str, bool | int | float]
     fills: tuple[WorkFill, ...]
+    externals: tuple[External, ...] = ()
 
     def alone(self, fill: WorkFill) -> Work:
         """Return the same work for one of its nodes only."""
-        outputs = tuple(range(len(fill.outputs)))
-        return replace(self, program=self.program.only(fill.outputs), fills=(replace(fill, outputs=outputs),))
+        program = self.program.only(fill.outputs)
+        makers = {name: item for item in self.externals for name in item.columns}
+        return replace(
+            self,
+            program=program,
+            fills=(replace(fill, outputs=tuple(range(len(fill.outputs)))),),
+            externals=external.needed([*program.columns, *fill.accumulation.texts], makers),
+        )
 
     @property
     def branches(self) -> tuple[str, ...]:
         """Return the branches that have to be read."""
         texts = (text for fill in self.fills for text in fill.accumulation.texts)
-        return tuple(dict.fromkeys([*self.program.columns, *texts]))
+        return external.read([*self.program.columns, *texts], self.externals)
+
+    @property
+    def named_scalars(self) -> tuple[str, ...]:
+        """Return the names of all numbers that come at run time."""
+        programs = (self.program, *(item.program for item in self.externals))
+        return tuple(dict.fromkeys(name for program in programs for name, _ in program.scalars))
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Return the nodes whose products functions see."""
+        return tuple(dict.fromkeys(node for item in self.externals for node in item.call.takes))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,20 +236,28 @@ class PartOf:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Merge:
-    """One product: the parts of a node in plan order.
+class Leaving(ABC):
+    """A node of the plan, which leaves files behind.
 
-    :ivar values: the nodes whose values the parts depend on.
+    :ivar op: name of its operation. :ivar key: of what it leaves.
     :ivar kept: whether its files are outputs; others are only taken by derivations.
     """
 
+    task: ClassVar[str]
     node: Node
     op: str
-    product: Product
-    parts: tuple[PartOf, ...]
     key: Digest
-    values: tuple[str, ...] = ()
     kept: bool = True
+
+    @property
+    @abstractmethod
+    def takes(self) -> tuple[str, ...]:
+        """Return the nodes that it depends on."""
+
+    @property
+    @abstractmethod
+    def leaves(self) -> tuple[str, ...]:
+        """Return the names of its files, as the document is written."""
 
     @property
     def stage(self) -> str:
@@ -230,7 +267,25 @@ class Merge:
     @property
     def name(self) -> str:
         """Return the name of its task."""
-        return f"merge of {self.node.id}"
+        return f"{self.task} of {self.node.id}"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of its files below the outputs directory."""
+        return tuple(f"{self.node.prefix}{name}" for name in self.leaves) if self.kept else ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merge(Leaving):
+    """One product: the parts of a node in plan order.
+
+    :ivar values: the nodes whose values the parts depend on.
+    """
+
+    task: ClassVar[str] = "merge"
+    product: Product
+    parts: tuple[PartOf, ...]
+    values: tuple[str, ...] = ()
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -238,31 +293,18 @@ class Merge:
         return self.values
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """Return the names of its files below the outputs directory."""
-        return tuple(f"{self.node.prefix}{name}" for name in self.product.outputs) if self.kept else ()
+    def leaves(self) -> tuple[str, ...]:
+        """Return the names of its files, as the document is written."""
+        return self.product.outputs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Derived:
+class Derived(Leaving):
     """Files made of products: the node of each input, by the name of the input."""
 
-    node: Node
-    op: str
+    task: ClassVar[str] = "derivation"
     derivation: Derivation
     inputs: Mapping[str, str]
-    key: Digest
-    kept: bool = True
-
-    @property
-    def stage(self) -> str:
-        """Return the id of its stage."""
-        return self.node.stage
-
-    @property
-    def name(self) -> str:
-        """Return the name of its task."""
-        return f"derivation of {self.node.id}"
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -270,9 +312,9 @@ class Derived:
         return tuple(self.inputs.values())
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """Return the names of its files below the outputs directory."""
-        return tuple(f"{self.node.prefix}{name}" for name in self.derivation.outputs) if self.kept else ()
+    def leaves(self) -> tuple[str, ...]:
+        """Return the names of its files, as the document is written."""
+        return self.derivation.outputs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from fasthep_archive.data.source import open_events
 from fasthep_archive.data.values import Values
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import ArchiveError, DataError, TaskError
+from fasthep_archive.execution.calling import Calls, Taken, computed, empty
 from fasthep_archive.execution.opened import opened
 from fasthep_archive.execution.plan import Derived, Merge, Partition, PartOf, Work
 from fasthep_archive.execution.store import Store
@@ -68,6 +69,7 @@ class PassTask:
     """Compute the parts of ``keys`` (node to key) from one partition.
 
     :ivar values: numbers that the program takes and that other stages have left, by the name of its scalar.
+    :ivar taken: the keys of the products that functions can see, by node.
     :ivar target: the GPU; none for the CPU. :ivar note: why it is not a GPU that was asked for.
     """
 
@@ -77,6 +79,7 @@ class PassTask:
     store: Store
     cache: Path
     values: Mapping[str, Number] = field(default_factory=dict)
+    taken: Mapping[str, Digest] = field(default_factory=dict)
     target: Target | None = None
     note: str = ""
 
@@ -94,7 +97,7 @@ class PassTask:
             self._compute(work, places)
         except Exception as error:  # noqa: BLE001 - any failure is reported with the node that it belongs to
             nodes = [fill.node for fill in work.fills]
-            failures = {nodes[0]: _portable(error)} if len(nodes) == 1 else self._isolated(work, places)
+            failures = {nodes[0]: portable(error)} if len(nodes) == 1 else self._isolated(work, places)
         devices, notes = (tuple(dict.fromkeys(filter(None, told))) for told in zip(*places or [(CPU, "")], strict=True))
         return replace(clock.done(), failures=failures, device=", ".join(devices), notes=notes)
 
@@ -104,31 +107,33 @@ class PassTask:
             try:
                 self._compute(work.alone(fill), places)
             except Exception as error:  # noqa: BLE001 - see above
-                failures[fill.node] = _portable(error)
+                failures[fill.node] = portable(error)
         return failures
 
     def _compute(self, work: Work, places: list[tuple[str, str]]) -> None:
         """Compute and store; note the device, and why it isn't the GPU that was asked for."""
-        computed, *place = self._on_device(work)
+        results, *place = self._on_device(work)
         refuse(self.cache)  # what was loaded on the way, to read the file, can have changed how this process computes
-        for node, state in computed.items():
+        for node, state in results.items():
             self.store.put(self.keys[node], state)
         places.append((place[0], place[1]))
 
     def _on_device(self, work: Work) -> tuple[Mapping[str, State], str, str]:
         """Return the states, the device that has computed them, and why it isn't the GPU that was asked for."""
+        taken = Taken(keys=self.taken, read=lambda node: found(self.store, self.taken[node]))
         if self.target is None:
-            return states(self.partition, work, self.cache), CPU, self.note
+            return states(self.partition, work, self.cache, taken), CPU, self.note
         passes, partition = self.target.passes(self.cache), self.partition
         source = opened(partition)
         try:
-            found = passes.states(source, work, partition.start, partition.stop)
+            found_there = passes.states(source, work, partition.start, partition.stop)
         except Unprintable as error:
-            return states(partition, work, self.cache), CPU, f"computed by the CPU: {error.message}"
+            return states(partition, work, self.cache, taken), CPU, f"computed by the CPU: {error.message}"
         except DataError as error:
-            states(partition, work, self.cache)  # says it as it is said without a GPU, where the first fault is another
+            # says it as it is said without a GPU, where the first fault is another
+            states(partition, work, self.cache, taken)
             raise TaskError(f"{passes.device.description} finds a fault that the CPU does not: {error}") from error
-        return found, str(passes.device.description), self.note
+        return found_there, str(passes.device.description), self.note
 
     def _numbers(self) -> Mapping[str, float]:
         files = {key: found(self.store, key) for key in dict.fromkeys(number.key for number in self.values.values())}
@@ -147,7 +152,7 @@ class MergeTask:
         """Merge in plan order and store the product's files."""
         clock = _Clock()
         refuse(self.cache)
-        outputs = self.merge.product.merge(map(self._part, self.merge.parts), self.cache)
+        outputs = self.merge.product.merge(_Parts(self._part, self.merge.parts), self.cache)
         self.store.put(self.merge.key, encoded(outputs))
         return clock.done()
 
@@ -156,6 +161,17 @@ class MergeTask:
         if state is None:
             raise MissingPart(part.key)
         return Part(dataset=part.dataset, state=state, file=part.position, number=part.number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts of a merge in plan order, each read from the store whenever they are gone through."""
+
+    read: Callable[[PartOf], Part]
+    places: Sequence[PartOf]
+
+    def __iter__(self) -> Iterator[Part]:
+        return map(self.read, self.places)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,14 +208,30 @@ def number_of(files: Sequence[Output], name: str) -> float:
     return Values.from_json(files[0].content)[name]
 
 
-def states(partition: Partition, work: Work, cache: Path) -> Mapping[str, State]:
-    """Return what each node adds up in ``partition``: read the branches once, compute block by block."""
+NOTHING = Taken()
+"""No products: what functions see that ask for none."""
+
+
+def states(partition: Partition, work: Work, cache: Path, taken: Taken = NOTHING) -> Mapping[str, State]:
+    """Return what each node adds up in ``partition``: read the branches once, compute block by block.
+
+    :param taken: the products that functions that are not ours can see. They are called first.
+    """
     kernel = compiled(work.program, cache)
     source = opened(partition)
-    columns = source.read(work.branches, partition.start, partition.stop)
+    columns = dict(source.read(work.branches, partition.start, partition.stop))
     accumulators = [fill.accumulation.start(cache) for fill in work.fills]
     events = partition.stop - partition.start
-    for start in range(0, events, BLOCK):
+    calls = Calls(
+        partition=partition,
+        scalars=work.scalars,
+        taken=taken,
+        cache=cache,
+        compiled=lambda program: compiled(program, cache),
+    )
+    for external in work.externals:
+        columns |= calls.columns(external, columns, events)
+    for start in range(0, max(events, 1), BLOCK):  # also of no events, which have columns too
         stop = min(start + BLOCK, events)
         block = sliced(columns, start, stop)
         outputs = kernel(block, work.scalars, stop - start, first_event=partition.start + start)
@@ -218,8 +250,13 @@ def warm(work: Work, partition: Partition, cache: Path) -> None:
     refuse(cache)
     kernel = compiled(work.program, cache)
     with open_events(partition.file.path, partition.reads) as source:
-        columns = source.read(work.branches, partition.start, partition.start)
-    scalars = {name: 0.0 for name, _ in work.program.scalars}
+        columns = dict(source.read(work.branches, partition.start, partition.start))
+    scalars = dict.fromkeys(work.named_scalars, 0.0)
+    for external in work.externals:  # nothing is called: what functions see is not there yet
+        _, rest = computed(external.program)
+        if rest is not None:
+            compiled(rest, cache)(columns, {**scalars, **work.scalars}, 0)
+        columns |= {external.column(name): empty(kind) for name, kind in external.call.returns}
     outputs = kernel(columns, {**scalars, **work.scalars}, 0)
     for fill in work.fills:
         accumulator = fill.accumulation.start(cache)
@@ -249,7 +286,7 @@ def decoded(state: State) -> tuple[Output, ...]:
     return tuple(Output(name=str(name), content=state.arrays[str(n)].tobytes()) for n, name in enumerate(state.header))
 
 
-def _portable(error: Exception) -> BaseException:
+def portable(error: Exception) -> BaseException:
     """Return ``error`` as something that survives the way to another process; a bug carries its traceback along."""
     if not isinstance(error, ArchiveError):
         error.add_note("".join(traceback.format_exception(error)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
@@ -22,12 +22,15 @@ class UnknownName(FormulaError):
     """A name stands for nothing."""
 
 
-def value(instructions: Instructions, node: Node, scope: Mapping[str, Named]) -> Value:
+def value(
+    instructions: Instructions, node: Node, scope: Mapping[str, Named], call: Callable[[str, Sequence[Value]], Value]
+) -> Value:
     """Return what the formula ``node`` stands for, with its names looked up in ``scope``.
 
+    :param call: returns what a function that is not ours returns.
     :raises FormulaError: if a name is unknown or the types don't fit, with the column in the formula.
     """
-    result = walk(node, _Formula(instructions, scope).node)
+    result = walk(node, _Formula(instructions, scope, call).node)
     if isinstance(result, str):
         raise FormulaError("this is a text, and a formula gives numbers", column=node.column, hint=_COMPARE)
     return result
@@ -42,6 +45,7 @@ class _Formula:
 
     instructions: Instructions
     scope: Mapping[str, Named]
+    call: Callable[[str, Sequence[Value]], Value]
 
     def node(self, node: Node) -> _Steps:
         """Return what any node stands for."""
@@ -71,6 +75,8 @@ class _Formula:
             position = next(index for index, argument in enumerate(arguments) if isinstance(argument, str))
             raise FormulaError("a text can't be used here", column=nodes[position].column, hint=_COMPARE)
         try:
+            if name not in FUNCTIONS:
+                return self.call(name, values)
             return rules.apply(self.instructions, FUNCTIONS[name], values)
         except Misuse as misuse:
             blamed = node if misuse.argument is None else nodes[misuse.argument]

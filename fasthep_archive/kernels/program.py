@@ -8,14 +8,17 @@ its canonical text is what keys hash.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from fasthep_archive.errors import FormulaError, nearest
-from fasthep_archive.formula.columns import ColumnType, DType
+from fasthep_archive.formula.columns import ColumnType, DType, Structure
 from fasthep_archive.formula.functions import FUNCTIONS, function
 from fasthep_archive.formula.parse import Node
-from fasthep_archive.kernels import formulas, rules
+from fasthep_archive.kernels import external, formulas, rules
+from fasthep_archive.kernels.external import Call, External
 from fasthep_archive.kernels.formulas import Named
 from fasthep_archive.kernels.instructions import Instruction, Instructions, Misuse, Value, structure
 from fasthep_archive.kernels.lists import Arranger, Places
@@ -77,8 +80,13 @@ def _line(number: int, instruction: Instruction) -> str:
 class Builder:
     """Collects what formulas compute. Equal computations are one, whichever formulas they come from."""
 
-    def __init__(self, columns: Mapping[str, ColumnType]) -> None:
+    def __init__(self, columns: Mapping[str, ColumnType], functions: Mapping[str, Call] | None = None) -> None:
+        """Begin with the columns of a file, and functions of formulas that are not ours: calls without arguments."""
+        self.functions: Mapping[str, Call] = functions or {}
         self._columns = columns
+        self._externals: dict[str, External] = {}
+        self._returned: dict[str, ColumnType] = {}
+        self._types: Mapping[str, ColumnType] = ChainMap(self._returned, cast("dict[str, ColumnType]", columns))
         self._instructions = Instructions()
         self._labels: dict[int, str] = {}
 
@@ -129,7 +137,27 @@ class Builder:
 
         :raises FormulaError: if a name is unknown or the types don't fit; points at the column in the formula.
         """
-        return formulas.value(self._instructions, node, scope)
+        return formulas.value(self._instructions, node, scope, self._called)
+
+    def _called(self, name: str, arguments: Sequence[Value]) -> Value:
+        """Return what a function that is not ours returns for each value of its arguments."""
+        number = next((number for number, value in enumerate(arguments) if value.optional), None)
+        if number is not None:
+            hint = "say what a missing value stands for: fill_none(..., value)"
+            raise Misuse(f"{name} takes no values that can be missing", number, hint)
+        self._instructions.joined(arguments)
+        inputs, function = self.aligned(arguments), self.functions[name]
+        listed = any(value.structure is not None for value in inputs)
+        structure = Structure("a list", counted=False) if listed else None
+        names = tuple(map(str, range(len(inputs))))
+        call = replace(
+            function,
+            arguments=names,
+            returns=tuple((returned, replace(kind, structure=structure)) for returned, kind in function.returns),
+            like={returned: names[0] for returned, _ in function.returns} if listed else {},
+        )
+        (result,) = self.external(call, inputs, None).values()
+        return result
 
     def cast(self, value: Value, dtype: str, *, label: str = "") -> Value:
         """Return ``value`` narrowed to ``dtype``; the result is still a bool, int64 or float64.
@@ -174,7 +202,44 @@ class Builder:
     def program(self, outputs: Sequence[Value]) -> Program:
         """Return the program of ``outputs``."""
         wanted = [(value.number, value.valid) for value in outputs]
-        return _cut(self._instructions, wanted, self._labels, self._columns)
+        return _cut(self._instructions, wanted, self._labels, self._types)
+
+    def external(self, call: Call, inputs: Sequence[Value], mask: Value | None) -> Mapping[str, Value]:
+        """Return what a function that is not ours returns, by the names of ``call.returns``, as columns.
+
+        It sees the events for which ``mask`` holds, and no others. Where it does not hold, the values are 0 and false,
+        or missing where they can be, and lists are empty, or like those that they are like.
+
+        :param inputs: the columns that it is called with, in the order of ``call.arguments``.
+        """
+        outputs = inputs if mask is None else [mask, *inputs]
+        arguments = dict(zip(call.arguments, inputs, strict=True))
+        lists = {name: self._file_list(arguments[other]) for name, other in call.like.items()}
+        made = External.of(
+            call,
+            self.program(outputs),
+            masked=mask is not None,
+            lists={name: found for name, found in lists.items() if found is not None},
+        )
+        self._externals.update(dict.fromkeys(made.columns, made))
+        self._returned.update(made.columns)
+        columns = ((name, made.column(name)) for name, _ in call.returns)
+        return {name: self._instructions.column(column, self._returned[column]) for name, column in columns}
+
+    def _file_list(self, value: Value) -> Structure | None:
+        """Return the structure of a value that has that of a file's column; none if a stage has made its lists."""
+        domain = self._instructions.domain(value.number)
+        made = domain is not None and self._instructions[domain].operation != "offsets"
+        return None if made else value.structure
+
+    def externals(self, columns: Iterable[str]) -> tuple[External, ...]:
+        """Return the calls of functions that return any of ``columns``, or what these need, in order of need."""
+        return external.needed(columns, self._externals)
+
+    def read(self, columns: Iterable[str]) -> tuple[str, ...]:
+        """Return the columns of the file that ``columns`` are, or that functions that are not ours make them from."""
+        wanted = tuple(columns)
+        return external.read(wanted, self.externals(wanted))
 
 
 def _cut(
@@ -211,16 +276,20 @@ def _live(instructions: Sequence[Instruction] | Instructions, wanted: Sequence[i
             seen.add(number)
             waiting.append((number, True))
             instruction = instructions[number]
-            domain = () if instruction.domain is None else (instruction.domain,)
-            waiting.extend((needed, False) for needed in reversed((*domain, *instruction.arguments)))
+            waiting += [(needed, False) for needed in instruction.arguments[::-1] if needed not in seen]
+            if instruction.domain is not None:
+                waiting.append((instruction.domain, False))
     return order
 
 
 def _renumbered(instruction: Instruction, new: Mapping[int, int]) -> Instruction:
-    return replace(
-        instruction,
-        arguments=tuple(new[argument] for argument in instruction.arguments),
-        domain=None if instruction.domain is None else new[instruction.domain],
+    """Return an instruction with new numbers; made directly, as plans with many variations make millions."""
+    return Instruction(
+        instruction.operation,
+        instruction.dtype,
+        tuple([new[argument] for argument in instruction.arguments]),
+        instruction.detail,
+        None if instruction.domain is None else new[instruction.domain],
     )
 
 

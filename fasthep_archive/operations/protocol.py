@@ -178,6 +178,14 @@ class Derivation(Protocol):
         """Return the files; ``products`` are the files of each input, by the name of the input."""
 
 
+@runtime_checkable
+class Remarking(Protocol):
+    """A derivation whose files say something that their readers should know."""
+
+    def remarks(self, outputs: Sequence[Output]) -> tuple[str, ...]:
+        """Return it, a sentence each; ``outputs`` are the files that were made."""
+
+
 class ProductOperation(Protocol):
     """What a stage that reads products does. Its fields are the stage's ``params``."""
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import cast
 
+from fasthep_archive.digest import JSON
 from fasthep_archive.errors import Fault, FormulaError, Location
 from fasthep_archive.formula.parse import parse
 from fasthep_archive.formula.tree import Member, Name
@@ -198,6 +199,8 @@ class Lowering:
     :ivar text_column: name of the branch behind a name, if it holds texts; else none.
     :ivar shift: what the variation that is lowered changes.
     :ivar used: returns the branches that anything is computed from, once all stages have been lowered.
+    :ivar dataset: what functions that are not ours may know of the dataset.
+    :ivar products: by the stage that a stage needs, the nodes whose products such a function can see.
     """
 
     builder: Builder
@@ -209,11 +212,13 @@ class Lowering:
     text_column: Callable[[str], str | None]
     shift: Shift = NOMINAL
     used: Callable[[], Iterable[str]] = tuple
+    dataset: Mapping[str, JSON] = field(default_factory=dict)
+    products: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def formula(self, text: str, stream: Stream, path: tuple[str | int, ...]) -> Value | None:
         """Return the value of the formula ``text`` at ``path``, or none after its fault has been reported."""
         try:
-            return self.builder.formula(_parsed(text), self.scope(stream))
+            return self.builder.formula(_parsed(text, tuple(self.builder.functions)), self.scope(stream))
         except Uncertain:
             return None
         except FormulaError as error:
