@@ -54,9 +54,14 @@ def _summary(before: Summary, changed: Mapping[str, bytes], contents: Mapping[st
         before.parts,
         workflow=Digest(workflow_digest(json.loads(resolved))),
         inputs={item.name: item.sha256 for item in inputs},
-        outputs={item.name: item.content for item in outputs},
+        outputs={item.name: item.content for item in outputs if item.policy.level != "ignore"},
+        code={name: _of(changed.get(layout.CODE + name), digest) for name, digest in before.parts.code.items()},
     )
     return replace(before, inputs=inputs, outputs=outputs, parts=parts)
+
+
+def _of(raw: bytes | None, before: Digest) -> Digest:
+    return before if raw is None else of_bytes(raw)
 
 
 def _input(item: Input, raw: bytes | None) -> Input:

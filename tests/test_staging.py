@@ -10,6 +10,7 @@ from fasthep_archive.bundle import gate, layout
 from fasthep_archive.bundle.gate import Origin
 from fasthep_archive.bundle.staging import Staged, stage
 from fasthep_archive.errors import DataError
+from fasthep_archive.execution.globs import expanded
 from fasthep_archive.workflow.document import load
 from fasthep_archive.workflow.model import Workflow, build, resolved
 
@@ -97,6 +98,19 @@ def test_several_locations_on_a_line_are_replaced(staged: Author, place: Path) -
     text = HEAD + f"data: {{datasets: [{{name: a, files: [{files[0]}, {files[1]}]}}]}}\n" + STAGES
     done = staged(text, {str(file): file for file in files})
     assert "files: [../inputs/ww.root, ../inputs/zz.root]" in copy(done)
+
+
+@pytest.mark.parametrize("quote", ["", '"', "'"])
+@pytest.mark.parametrize("form", ["    files:\n    - {}\n", "    files: [{}]\n"])
+def test_a_pattern_becomes_the_files_that_it_stands_for(place: Path, tmp_path: Path, form: str, quote: str) -> None:
+    (place / "thesis" / "data" / "zz.root").write_text("zz")
+    main = place / "thesis" / "workflow.yaml"
+    files = form.format(f"{quote}data/*.root{quote}")
+    main.write_text(f"{HEAD}data:\n  datasets:\n  - name: ww\n{files}{STAGES}")
+    workflow = expanded(read(main), place, lambda fault: pytest.fail(fault.message))
+    located = {name: place / "thesis" / name for name in workflow.datasets[0].files}
+    staged = stage(workflow, located, tmp_path / "staged")
+    assert read(staged.path(staged.main)).datasets[0].files == ("../inputs/ww.root", "../inputs/zz.root")
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "byte order mark"])

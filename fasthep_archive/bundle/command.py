@@ -19,11 +19,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from fasthep_archive.bundle.claims import CODE
-from fasthep_archive.bundle.form import LIMITS, Damage, counted, printable
+from fasthep_archive.bundle.claims import CODE, RESOLVED
+from fasthep_archive.bundle.consent import what_runs
+from fasthep_archive.bundle.form import LIMITS, Damage, printable
 from fasthep_archive.bundle.interpreters import CannotRebuild
 from fasthep_archive.bundle.rebuild import Built, build, default_cache
-from fasthep_archive.bundle.source import Tree, Zip, opened
+from fasthep_archive.bundle.source import Tree, Zip, content, opened
+from fasthep_archive.bundle.strictjson import strict_json
 from fasthep_archive.bundle.verifier import DAMAGED, HINT, Verification, examine, result, verdict
 
 WRONG = 2
@@ -238,7 +240,7 @@ def _replay(package: Zip | Tree, options: argparse.Namespace) -> int:
         names = ", ".join(item["name"] for item in away)
         _warn(f"error: the bundle refers to these inputs without including them: {names}\n\nhint: {_AWAY}")
         return WRONG
-    if not options.yes and not _agreed(found, options.bundle):
+    if not options.yes and not _agreed(package, found, options.bundle):
         _warn("error: nothing was run: you did not agree to run this bundle\n\nhint: say --yes if you trust it")
         return DAMAGED
     environ = dict(os.environ)
@@ -257,14 +259,15 @@ def _replay(package: Zip | Tree, options: argparse.Namespace) -> int:
     return _handed_over(built, {**environ, "FASTHEP_ARCHIVE_CACHE": cache}, options)
 
 
-def _agreed(found: Verification, bundle: str) -> bool:
-    """Ask on the terminal whether to run the bundle; nobody to ask means no."""
-    summary, code = found.summary, sum(name.startswith(CODE) for name in found.members)
+def _agreed(package: Zip | Tree, found: Verification, bundle: str) -> bool:
+    """Show what would run, and ask on the terminal whether to run it; nobody to ask means no."""
+    summary, code = found.summary, [name for name in found.members if name.startswith(CODE)]
     _warn(f"{bundle} is intact: {summary['title']!r}, identity {summary['identity']}")
     if not sys.stdin or not sys.stdin.isatty():
         return False
-    own = f"{counted(code, 'file')} of its own code" if code else "no code of its own"
-    _warn(f"It runs the packages of its environment, and has {own}. It can do whatever you can do on this machine.")
+    document = strict_json(content(package, RESOLVED, LIMITS.metadata), LIMITS)
+    for line in what_runs(document, code):
+        _warn(line)
     sys.stderr.write("Run it on this machine? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from fasthep_archive.bundle import entities, provenance
 from fasthep_archive.bundle.description import Description, File, Role
 from fasthep_archive.bundle.entities import Profile
-from fasthep_archive.bundle.identifiers import member
+from fasthep_archive.bundle.identifiers import member, segment
 from fasthep_archive.bundle.jsonld import DESCRIPTOR, ROOT, SPECIFICATION, TERMS, Graph, Ref
+from fasthep_archive.bundle.media import language
 from fasthep_archive.bundle.provenance import Story
 
 _WORKFLOW_CRATE = "https://w3id.org/workflowhub/workflow-ro-crate/1.0"
@@ -42,6 +43,13 @@ _TERMS = {
 
 _TYPES: Mapping[Role, str | list[str]] = {"figure": ["File", "ImageObject"]}
 """Types of the files that are more than a File."""
+
+
+def _types(file: File) -> str | list[str]:
+    """Return the types of a file that is neither input nor output."""
+    if file.role == "code" and language(file.path):
+        return ["File", "SoftwareSourceCode"]
+    return _TYPES.get(file.role, "File")
 
 
 def graph(description: Description) -> bytes:
@@ -132,7 +140,7 @@ def _add_file(graph: Graph, file: File, workflow: Ref) -> Ref:
         return graph.add(member(file.path), "CreativeWork", name="Preview", about=ROOT, encodingFormat=formats)
     reference = graph.part(
         member(file.path),
-        _TYPES.get(file.role, "File"),
+        _types(file),
         name=file.path.rpartition("/")[2],
         description=file.description,
         encodingFormat=entities.encoding(graph, file.media_type),
@@ -141,6 +149,8 @@ def _add_file(graph: Graph, file: File, workflow: Ref) -> Ref:
     )
     if file.role in ("readme", "manifest"):
         graph.link(reference, about=ROOT)
+    if file.role == "code":
+        _add_source(graph, file)
     if file.role in ("figure", "resolved", "document") and reference != workflow:
         graph.link(reference, about=workflow)
     if file.role == "figure":
@@ -149,6 +159,25 @@ def _add_file(graph: Graph, file: File, workflow: Ref) -> Ref:
         graph.link(reference, conformsTo=entities.profile(graph, _LOCK_FORMAT))
         graph.link(workflow, buildInstructions=reference)
     return reference
+
+
+def _add_source(graph: Graph, file: File) -> None:
+    """Say of a file of the analysis's code that it is source code, if it is, and in which language."""
+    known = language(file.path)
+    if known is not None:
+        written = graph.add(
+            f"#language/{segment(known.name)}",
+            "ComputerLanguage",
+            name=known.name,
+            description=f"The programming language {known.name}",
+            url=known.page,
+        )
+        graph.link(
+            Ref(member(file.path)),
+            programmingLanguage=written,
+            url=member(file.path),
+            version=f"sha256-{(file.sha256 or '')[:12]}",
+        )
 
 
 def _add_root(story: Story) -> None:

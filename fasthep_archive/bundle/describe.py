@@ -62,6 +62,7 @@ def _step(stage: Stage, record: Record) -> Step:
         needs=tuple(needs),
         parameters={name: canonical(value) for name, value in stage.params.items()},
         outputs=tuple(layout.output(item.name) for item in record.outputs if item.stage == stage.id),
+        code=() if stage.code is None else tuple(layout.CODE + name for name in stage.code.files),
     )
 
 
@@ -78,6 +79,7 @@ def _inputs(contents: Contents) -> Iterable[Input]:
             events=item.events,
             urls=item.urls,
             embedded=path not in contents.left_out,
+            origin=None if item.origin is None else str(item.origin),
         )
 
 

@@ -70,6 +70,8 @@ class Step:
     """None: stages that share a pass have no times of their own; the run's stand in the graph."""
     usage: Usage | None = None
     status: Status = "completed"
+    code: tuple[str, ...] = ()
+    """Bundle paths of the analysis's code that it calls; each is one of the description's ``files``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +90,8 @@ class Input:
     """Where else it can be had, best first."""
     embedded: bool = True
     """Whether the bundle holds it."""
+    origin: str | None = None
+    """What it is the result of, in words."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -175,7 +175,7 @@ def input_file(graph: Graph, file: Input, *, seen: str) -> Ref:
         identifiers.member(file.path) if file.embedded else address,
         "File",
         name=file.name,
-        description="Input of the workflow" if file.embedded else "Input of the workflow, referenced and not included",
+        description=_said_of(file),
         encodingFormat=encoding(graph, file.media_type),
         contentSize=str(file.size),
         sha256=file.sha256,
@@ -183,6 +183,12 @@ def input_file(graph: Graph, file: Input, *, seen: str) -> Ref:
         datasetName=file.datasets,
         **away,
     )
+
+
+def _said_of(file: Input) -> str:
+    """Return the description of an input: whether it is here, and the query that it is the result of."""
+    told = "Input of the workflow" if file.embedded else "Input of the workflow, referenced and not included"
+    return told if file.origin is None else f"{told}. Result of a query to {file.origin}"
 
 
 def output_file(graph: Graph, file: Output) -> Ref:

@@ -33,7 +33,7 @@ from fasthep_archive.bundle.traces import Origin
 from fasthep_archive.errors import Fault, Location, WorkflowError
 from fasthep_archive.workflow.model import Workflow
 
-__all__ = ["Finding", "Origin", "Text", "declared", "examine", "of_members", "of_staged", "refuse", "unused"]
+__all__ = ["Finding", "Origin", "Text", "declared", "examine", "of_members", "of_staged", "opened", "refuse", "unused"]
 
 SNIFFED = 8192
 """Bytes at the start of a file that tell whether it is text: then there is no zero byte among them, as in Git."""
@@ -120,9 +120,32 @@ def examine(texts: Iterable[Text], origin: Origin) -> tuple[Finding, ...]:
     return tuple(finding for text in texts for finding in _examined(text, rules))
 
 
-def refuse(findings: Iterable[Finding], allowed: Collection[str] = ()) -> None:
+def opened(name: str, content: bytes) -> tuple[Finding, ...]:
+    """Return the files that a script has opened and not declared, as the output ``name`` says with ``content``."""
+    found = []
+    for number, line in enumerate(content.decode(errors="replace").splitlines(), start=1):
+        verb, _, path = line.partition(" ")
+        if verb in _OPENED:
+            id_ = digest.of_bytes(f"undeclared\n{verb} {path}".encode())[:12]
+            where = Location(name, number, 1)
+            shown = _printable(path)
+            found.append(Finding(rule="undeclared", what=_OPENED[verb], where=where, shown=shown, id=id_))
+    return tuple(found)
+
+
+_OPENED = {
+    "read": "a script has read a file that it does not declare",
+    "wrote": "a script has written a file elsewhere",
+}
+_TAKE_OUT = "take it out: a bundle is for everybody to read. What may be published"
+DECLARE = "nobody else has it: name it under inputs of the stage, or under code.files. What is the same everywhere"
+"""What to do about files that scripts open."""
+
+
+def refuse(findings: Iterable[Finding], allowed: Collection[str] = (), *, advice: str = _TAKE_OUT) -> None:
     """Refuse to go on if anything was found whose id is not ``allowed``.
 
+    :param advice: what to do about it, before the words "is allowed by its id".
     :raises WorkflowError: with all of it.
     """
     left = [finding for finding in findings if finding.id not in allowed]
@@ -135,7 +158,7 @@ def refuse(findings: Iterable[Finding], allowed: Collection[str] = ()) -> None:
         faults.append(Fault(f"and {len(told) - MOST} more"))
     error = WorkflowError(faults)
     error.hint = (
-        "take it out: a bundle is for everybody to read. What may be published is allowed by the id in brackets, with "
+        f"{advice} is allowed by the id in brackets, with "
         f'--allow {told[0].id}, or with archive: {{allow: ["{told[0].id}"]}} in the document'
     )
     raise error

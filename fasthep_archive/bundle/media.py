@@ -62,6 +62,33 @@ _BY_SUFFIX = {
 }
 
 
+_CXX = Format("C++", "https://isocpp.org/")
+_LANGUAGES = {
+    ".c": Format("C", "https://www.open-std.org/jtc1/sc22/wg14/"),
+    ".cc": _CXX,
+    ".cpp": _CXX,
+    ".cu": Format("CUDA C++", "https://docs.nvidia.com/cuda/"),
+    ".cxx": _CXX,
+    ".f90": Format("Fortran", "https://fortran-lang.org/"),
+    ".h": _CXX,
+    ".hpp": _CXX,
+    ".hh": _CXX,
+    ".jl": Format("Julia", "https://julialang.org/"),
+    ".py": Format("Python", "https://www.python.org/"),
+    ".r": Format("R", "https://www.r-project.org/"),
+    ".sh": Format("Shell", "https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html"),
+}
+
+
+def language(path: str) -> Format | None:
+    """Return the programming language of a file, judged by its suffix; none if it is no source code.
+
+    >>> language("data/code/fit.cpp").name, language("data/code/weights.json")
+    ('C++', None)
+    """
+    return _LANGUAGES.get(PurePosixPath(path).suffix.lower())
+
+
 def media_type(path: str) -> str:
     """Return the media type of a file of a bundle, judged by its suffix.
 

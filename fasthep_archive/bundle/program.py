@@ -16,7 +16,7 @@ from pathlib import Path
 from fasthep_archive.digest import of_bytes
 
 _VERIFY = ("form", "strictjson", "manifest", "claims", "source", "verifier")
-_REPLAY = ("interpreters", "installation", "rebuild", "command")
+_REPLAY = ("interpreters", "installation", "rebuild", "consent", "command")
 MODULES = (*_VERIFY, *_REPLAY)
 """In the order of their imports."""
 

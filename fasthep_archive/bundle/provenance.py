@@ -138,6 +138,8 @@ def _add_step(story: Story, step: Step, position: int, *, streams: bool) -> Ref 
         workExample=tool,
     )
     graph.link(howto, buildInstructions=story.of_role("lock"))
+    # No parts of the workflow: the profile has these be instruments of actions, and the tools are that.
+    graph.link(tool, softwareRequirements=[story.files[path] for path in step.code])
     graph.link(story.workflow, step=howto)
     used = [*_add_sources(story, step, tool, howto), *_add_options(graph, step, tool)]
     made = _add_results(story, step, tool, streams=streams)

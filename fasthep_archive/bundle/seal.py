@@ -98,7 +98,7 @@ def payload(contents: Contents, graph: str) -> tuple[Member, ...]:
     ]
     engine: JSON = {"tool": TOOL, "version": record.version, "code": record.code, "profile": PROFILE}
     members = (
-        *(_read(staged, name) for name in (*staged.documents, layout.RESOLVED)),
+        *(_read(staged, name) for name in (*staged.documents, layout.RESOLVED, *staged.code)),
         *(Member(name=name, source=staged.path(name), sha256=sha256) for name, sha256 in inputs.items()),
         *outputs,
         _bytes(layout.GRAPH, graph.encode()),
@@ -214,7 +214,10 @@ def _parts(contents: Contents, inputs: Sequence[identity.Input], outputs: Sequen
     lock = contents.lock
     return identity.Parts(
         workflow=Digest(workflow_digest(json.loads(contents.staged.resolved.read_bytes()))),
-        code={},
+        code={
+            name.removeprefix(layout.CODE): digest.of_bytes(contents.staged.path(name).read_bytes())
+            for name in contents.staged.code
+        },
         inputs={item.name: item.sha256 for item in inputs},
         outputs={item.name: item.content for item in outputs if item.policy.level != "ignore"},
         environment=tuple(
@@ -235,6 +238,8 @@ def _file(member: Member, contents: Contents) -> File:
         what += _unresolved(contents.lock)
     if member.name == contents.staged.main:
         what = f"The workflow {_DOCUMENT}"
+    if member.name.startswith(layout.CODE):
+        role, what = "code", "Code of the analysis"
     if member.name.startswith(layout.WHEELS):
         role, what = "wheel", "A distribution to install from"
     return File(

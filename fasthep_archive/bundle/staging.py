@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fasthep_archive.bundle import layout
-from fasthep_archive.digest import canonical
+from fasthep_archive.digest import JSON, canonical
 from fasthep_archive.errors import DataError, writing
 from fasthep_archive.workflow.addresses import is_remote
 from fasthep_archive.workflow.model import Workflow, resolved
@@ -47,6 +47,7 @@ class Staged:
         includes.
     :ivar originals: the author's files of these.
     :ivar inputs: bundle name of each input file, by the name that the document uses.
+    :ivar code: bundle names of the files of the analysis's own code.
     """
 
     root: Path
@@ -54,6 +55,7 @@ class Staged:
     documents: tuple[str, ...]
     originals: tuple[Original, ...]
     inputs: Mapping[str, str]
+    code: tuple[str, ...] = ()
 
     @property
     def resolved(self) -> Path:
@@ -78,10 +80,30 @@ def stage(workflow: Workflow, located: Mapping[str, Path], root: Path) -> Staged
             target.symlink_to(located[name].resolve())
     relative = {name: f"../{member.removeprefix(layout.PAYLOAD)}" for name, member in inputs.items()}
     originals = tuple(_copied(workflow, relative, root))
-    _write(root / layout.RESOLVED, (canonical(resolved(workflow, relative)) + "\n").encode())
+    code, texts = _staged_code(workflow, root)
+    _write(root / layout.RESOLVED, (canonical(resolved(workflow, relative, _CODE)) + "\n").encode())
     main, *others = dict.fromkeys(original.member for original in originals)
     names = (main, *sorted(others))
-    return Staged(root=root, main=main, documents=names, originals=originals, inputs=inputs)
+    return Staged(root=root, main=main, documents=names, originals=(*originals, *texts), inputs=inputs, code=code)
+
+
+_CODE = posixpath.relpath(layout.CODE, layout.WORKFLOW)
+"""Where the code is, as seen from the documents."""
+
+
+def _staged_code(workflow: Workflow, root: Path) -> tuple[tuple[str, ...], tuple[Original, ...]]:
+    """Write the analysis's own code; return the members, and the author's files of those that are text."""
+    folder = workflow.code
+    if folder is None:
+        return (), ()
+    texts = []
+    for name, content in folder.files.items():
+        member = layout.member(layout.CODE + name)
+        _write(root / member, content)
+        if b"\0" not in content:
+            text = content.decode(errors="replace")
+            texts.append(Original(file=str(folder.root / name), member=member, text=text))
+    return tuple(layout.CODE + name for name in folder.files), tuple(texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +137,16 @@ def _copied(workflow: Workflow, relative: Mapping[str, str], root: Path) -> Iter
         value, text = read(path, file)
         if document.texts.get(file, text) != text:
             raise DataError(f"{file} changed while it was packed", hint="pack again when nothing writes to it")
+        placed = (
+            path == document.files[0]
+            and workflow.code is not None
+            and not isinstance(document.data.get("code"), Mapping)
+        )
         mentions = [*named.get(file, ()), *_includes(value, path, members)]
-        changes = [_Change(*_extent(each.place, each.old, text), each.new) for each in mentions]
+        changes = _changes(mentions, text)
         mark = codecs.BOM_UTF8 if path.read_bytes().startswith(codecs.BOM_UTF8) else b""
-        _write(root / member, mark + _changed(text, changes).encode())
+        copy = _changed(text, changes)
+        _write(root / member, mark + (_with_code(copy) if placed else copy).encode())
         blanks = [_Change(each.start, each.end, " " * (each.end - each.start)) for each in changes]
         yield Original(file=file, member=member, text=_changed(text, blanks))
 
@@ -134,10 +162,33 @@ def _named_files(workflow: Workflow, relative: Mapping[str, str]) -> Mapping[str
     names += [((*item.path, "file"), item.file) for item in workflow.archive.inputs]
     found: dict[str, list[_Mention]] = {}
     for path, name in names:
-        place = document.places.get(written(path, document.moved))
+        at = written(path, document.moved)
+        place = document.places.get(at)
         if place and name in relative and not is_remote(name):
-            found.setdefault(place.where.file, []).append(_Mention(place, name, relative[name]))
+            mention = _Mention(place, _as_written(document.data, at, name), relative[name])
+            found.setdefault(place.where.file, []).append(mention)
+    place = document.places.get(("code", "path"))
+    if place is not None:
+        mention = _Mention(place, _as_written(document.data, ("code", "path"), ""), _CODE if workflow.code else ".")
+        found.setdefault(place.where.file, []).append(mention)
     return found
+
+
+def _with_code(text: str) -> str:
+    """Return a document that says where its code is: its author's was beside it."""
+    if text.lstrip().startswith("{"):
+        return text.replace("{", f'{{"code": {{"path": "{_CODE}"}}, ', 1)
+    return f"{text.rstrip()}\n\ncode: {{path: {_CODE}}}\n"
+
+
+def _as_written(data: JSON, path: DocumentPath, name: str) -> str:
+    """Return how a document calls a file: names of toy events and of queries' results are longer in the workflow."""
+    for step in path:
+        if isinstance(data, Mapping):
+            data = data.get(str(step))
+        elif isinstance(data, Sequence) and not isinstance(data, str) and isinstance(step, int):
+            data = data[step]
+    return data if isinstance(data, str) else name
 
 
 def _includes(value: Value, path: Path, members: Mapping[Path, str]) -> Iterator[_Mention]:
@@ -155,6 +206,24 @@ def _includes(value: Value, path: Path, members: Mapping[Path, str]) -> Iterator
 
 _QUOTED = {"'": re.compile(r"(?:[^']|'')*"), '"': re.compile(r'(?:[^"\\]|\\.)*', re.DOTALL)}
 """What stands between the quotes of a text in YAML 1.2 (sections 7.3.1 and 7.3.2)."""
+
+
+_ITEM = re.compile(r"-[ \t]+(?:&\S+[ \t]+)?[\"']?$")
+"""What stands on the line before an entry of a list in block style (YAML 1.2, section 8.2.1)."""
+
+
+def _changes(mentions: Iterable[_Mention], text: str) -> Sequence[_Change]:
+    """Return what is changed in a file's ``text``: for a pattern, all files that it stands for become entries."""
+    news: dict[tuple[int, int, str | None], dict[str, None]] = {}
+    for each in mentions:
+        news.setdefault((*_extent(each.place, each.old, text), each.place.quote), {})[each.new] = None
+    changes = []
+    for (start, end, quote), names in news.items():
+        line = text[text.rfind("\n", 0, start) + 1 : start]
+        item = _ITEM.search(line)
+        between = f"\n{' ' * item.start()}- " if item else ", "
+        changes.append(_Change(start, end, f"{quote or ''}{between}{quote or ''}".join(names)))
+    return changes
 
 
 def _extent(place: Place, value: str, text: str) -> tuple[int, int]:
