@@ -44,6 +44,10 @@ class NoProgress:
         """Show nothing."""
 
 
+PROCESSES = "processes"
+"""The executor that is used where nothing else is said: worker processes on this machine."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
     """The surroundings of one run of one verb."""
@@ -57,3 +61,5 @@ class Context:
     workers: int
     """Number of worker processes."""
     progress: Progress
+    executor: str = PROCESSES
+    """What computes, as ``--executor`` says it: see :mod:`fasthep_archive.execution.executors`."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from translated_device import TranslatedDevice
 
-from fasthep_archive.errors import TaskError
+from fasthep_archive.errors import TaskError, UsageError
 from fasthep_archive.execution.ahead import ahead
 from fasthep_archive.execution.devices import ON_CPU, Devices, Wanted, choose, pool
 from fasthep_archive.execution.target import Target
@@ -81,7 +81,7 @@ def test_the_device_of_a_task(name: str):
 
 @pytest.mark.parametrize("found", [NONE, REFUSED], ids=["none", "refused"])
 def test_a_gpu_that_is_asked_for_has_to_be_there(found: Listing):
-    with pytest.raises(TaskError, match="--device gpu: no GPU can be used: ") as caught:
+    with pytest.raises(UsageError, match="--device gpu: no GPU can be used: ") as caught:
         choose("gpu", {}, TARGET, found)
     assert (found.lacking or found.refused[0]) in caught.value.message
     assert "--device auto" in str(caught.value.hint)
@@ -106,7 +106,7 @@ def test_what_is_found_counts_for_the_run(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_run_for_a_gpu_ends_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("fasthep_archive.execution.devices.listing", lambda _: NONE)
-    with pytest.raises(TaskError, match="--device gpu: no GPU can be used: CuPy is not installed"):
+    with pytest.raises(UsageError, match="--device gpu: no GPU can be used: CuPy is not installed"):
         Devices(wanted="gpu").looked(tmp_path)
 
 

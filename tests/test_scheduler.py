@@ -36,7 +36,7 @@ class Write:
 
 def run(tasks: list[Task], pool: Callable[[], Executor] = InProcess, in_flight: int = 4) -> tuple[list[str], dict]:
     finished: list[str] = []
-    failed = execute(tasks, pool, in_flight=in_flight, finished=lambda name, _: finished.append(name))
+    failed = execute(tasks, pool, in_flight=lambda: in_flight, finished=lambda name, _: finished.append(name))
     return finished, dict(failed)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
-from fasthep_archive.errors import TaskError
+from fasthep_archive.errors import UsageError
 from fasthep_archive.execution.scheduler import prepare_worker, process_pool
 from fasthep_archive.execution.target import Target, claim
 from fasthep_archive.kernels.cuda.cupy_device import CupyDevice
@@ -57,7 +57,7 @@ class Devices:
     def looked(self, cache: Path) -> Devices:
         """Return the same with what there is: GPUs are looked for, and tested, unless the run is for the CPU.
 
-        :raises TaskError: if a GPU was asked for on the command line and there is none.
+        :raises UsageError: if a GPU was asked for on the command line and there is none.
         """
         if self.wanted == "cpu" or self.listing is not None:
             return self
@@ -66,10 +66,19 @@ class Devices:
             raise absent(found)
         return replace(self, listing=found)
 
+    def elsewhere(self, executor: str) -> Devices:
+        """Return the same for workers on other machines, which compute on their CPUs: their GPUs are not known.
+
+        :raises UsageError: if a GPU was asked for on the command line.
+        """
+        if self.wanted == "gpu":
+            raise UsageError(f"--device gpu: with --executor {executor}, CPUs compute", hint="leave one of the two out")
+        return replace(self, listing=Listing(lacking=f"with --executor {executor}, CPUs compute"))
+
     def choose(self, stages: Iterable[str]) -> Choice:
         """Return where a task of some stages is computed.
 
-        :raises TaskError: if a GPU was asked for and there is none.
+        :raises UsageError: if a GPU was asked for and there is none.
         """
         preferred = {stage: self.preferred[stage] for stage in stages if self.preferred.get(stage, "auto") != "auto"}
         found = self.listing or Listing()
@@ -87,7 +96,7 @@ def choose(wanted: Wanted, preferred: Mapping[str, Wanted], target: Target, foun
     if there is one. A stage that is to run on the CPU takes the others of its pass along.
 
     :param preferred: of the task's stages that have a preference, by stage.
-    :raises TaskError: if a GPU was asked for on the command line and there is none.
+    :raises UsageError: if a GPU was asked for on the command line and there is none.
     """
     if wanted == "cpu":
         return Choice()
@@ -106,10 +115,10 @@ def choose(wanted: Wanted, preferred: Mapping[str, Wanted], target: Target, foun
     return Choice(note=f"the CPU computes, not the GPU: {why(found)}" if found.refused else "")
 
 
-def absent(found: Listing) -> TaskError:
+def absent(found: Listing) -> UsageError:
     """Return the error of a run that asks for a GPU where there is none."""
     hint = "fasthep-archive selftest shows all that is wrong with it" if found.refused else INSTALL
-    return TaskError(f"--device gpu: no GPU can be used: {why(found)}", hint=f"{hint}; or run with --device auto")
+    return UsageError(f"--device gpu: no GPU can be used: {why(found)}", hint=f"{hint}; or run with --device auto")
 
 
 def why(found: Listing) -> str:

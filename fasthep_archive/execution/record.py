@@ -9,20 +9,22 @@ from datetime import datetime
 from pathlib import Path
 
 from fasthep_archive import digest
-from fasthep_archive.context import Context
+from fasthep_archive.context import PROCESSES, Context
 from fasthep_archive.data import content
 from fasthep_archive.data.products import kind_of
 from fasthep_archive.digest import JSON, Digest
 from fasthep_archive.environment.reading import Reader
 from fasthep_archive.environment.snapshot import Snapshot
+from fasthep_archive.execution.inputs import InputFile
 from fasthep_archive.execution.plan import PROFILE, Node, Plan
 from fasthep_archive.execution.run import Results, TaskDone
 from fasthep_archive.execution.worker import Done
 from fasthep_archive.files import write_atomically
 from fasthep_archive.kernels import selftest
-from fasthep_archive.operations.protocol import Output
+from fasthep_archive.operations.protocol import Output, Remarking
 from fasthep_archive.workflow.departures import Departure, departures
 from fasthep_archive.workflow.model import Workflow
+from fasthep_archive.workflow.snapshots import Origin
 
 FORMAT = 1
 """Version of the JSON form."""
@@ -50,7 +52,11 @@ class RecordedOutput:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedInput:
-    """A file that a run read; ``urls`` are where others can have it, the best first."""
+    """A file that a run read.
+
+    :ivar urls: where others can have it, the best first. :ivar origin: the query that it is the result of.
+    :ivar schemas: types of its columns by stream, of files that don't say them (CSV, JSON): declared, or found in them.
+    """
 
     name: str
     datasets: tuple[str, ...]
@@ -58,6 +64,8 @@ class RecordedInput:
     sha256: Digest
     events: int
     urls: tuple[str, ...] = ()
+    origin: Origin | None = None
+    schemas: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +73,7 @@ class Record:
     """What happened.
 
     :ivar version: of this tool. :ivar code: version and digest of the code that decides results; keys have it too.
+    :ivar executor: name of what gave the tasks to workers; told like what was measured, as it can't change a result.
     :ivar selftest: digest of what the self-test tests; none in bundles from before there was one.
     :ivar kept: outputs of an earlier run that lie beside these, because only some were asked for.
     :ivar workflows: names of the document's workflows that were carried out; none where it is one.
@@ -86,6 +95,7 @@ class Record:
     measured: bool
     workers: int
     selftest: Digest | None = None
+    executor: str = PROCESSES
     kept: tuple[str, ...] = ()
     workflows: tuple[str, ...] = ()
     unaffected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -119,7 +129,12 @@ class Record:
         if self.unaffected:
             described["unaffected"] = {name: list(stages) for name, stages in self.unaffected.items()}
         if self.measured:
-            described["measured"] = {"seconds": self.seconds, "workers": self.workers, "peak_memory": self.peak_memory}
+            described["measured"] = {
+                "seconds": self.seconds,
+                "workers": self.workers,
+                "peak_memory": self.peak_memory,
+                "executor": self.executor,
+            }
         return described
 
     @property
@@ -162,12 +177,13 @@ def make_record(
         inputs=recorded_inputs(workflow, plan),
         outputs=recorded_outputs(plan, results),
         tasks=results.tasks,
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *remarks(plan, results)),
         failures=tuple(dict.fromkeys(map(str, results.failures))),
         environment=environment,
         measured=context.measured,
         workers=context.workers,
         selftest=selftest.tested(),
+        executor=results.executor,
         workflows=plan.workflows,
         unaffected={name: _stages(nodes, plan) for name, nodes in plan.unaffected.items()},
     )
@@ -205,6 +221,7 @@ def read_record(value: JSON, workflow: Workflow) -> Record:
         environment=Snapshot.from_json(reader.reader("environment").value),
         measured=measured,
         workers=figures.integer("workers") if figures else 0,
+        executor=figures.text("executor") if figures and "executor" in figures.value else PROCESSES,
         selftest=Digest(reader.text("selftest")) if "selftest" in reader.value else None,
         kept=reader.texts("kept"),
         workflows=reader.texts("workflows") if "workflows" in reader.value else (),
@@ -234,15 +251,34 @@ def recorded_inputs(workflow: Workflow, plan: Plan) -> tuple[RecordedInput, ...]
                 sha256=file.sha256,
                 events=sum(stop - start for start, stop in spans),
                 urls=file.urls,
+                origin=file.origin,
+                schemas=_schemas(file, plan),
             )
         )
     return tuple(found)
+
+
+def _schemas(file: InputFile, plan: Plan) -> Mapping[str, JSON]:
+    """Return the types of the columns of a file that doesn't say them itself, by the stream that it was read as."""
+    read = (step.partition for step in plan.passes if step.partition.file == file)
+    found = {partition.stream: partition.reads for partition in read}
+    return {
+        stream: one.options["schema"] for stream, reads in found.items() for one in reads if "schema" in one.options
+    }
 
 
 def recorded_outputs(plan: Plan, results: Results) -> tuple[RecordedOutput, ...]:
     """Return all outputs in plan order, with both digests."""
     return tuple(
         _recorded_output(output, node.node) for node in plan.nodes for output in results.outputs.get(node.node.id, ())
+    )
+
+
+def remarks(plan: Plan, results: Results) -> tuple[str, ...]:
+    """Return what the files of products say that their readers should know, in plan order, each once."""
+    made = ((node.derivation, results.outputs.get(node.node.id, ())) for node in plan.derived)
+    return tuple(
+        dict.fromkeys(told for how, files in made if isinstance(how, Remarking) for told in how.remarks(files))
     )
 
 
@@ -308,6 +344,8 @@ def _input(item: RecordedInput) -> Mapping[str, JSON]:
         "sha256": item.sha256,
         "events": item.events,
         "urls": list(item.urls),
+        **({} if item.origin is None else {"origin": item.origin.to_json()}),
+        **({"schemas": dict(item.schemas)} if item.schemas else {}),
     }
 
 
@@ -347,6 +385,22 @@ def _read_input(reader: Reader) -> RecordedInput:
         sha256=Digest(reader.text("sha256")),
         events=reader.integer("events"),
         urls=reader.texts("urls"),
+        origin=_read_origin(reader.reader("origin")) if "origin" in reader.value else None,
+        schemas=reader.reader("schemas").value if "schemas" in reader.value else {},
+    )
+
+
+def _read_origin(reader: Reader) -> Origin:
+    parameters = reader.reader("parameters").value
+    return Origin(
+        source=reader.text("source"),
+        dataset=reader.text("dataset"),
+        query=reader.text("query"),
+        parameters={name: value for name, value in parameters.items() if isinstance(value, str | int | float)},
+        driver=reader.text("driver"),
+        server=reader.text("server"),
+        rows=reader.integer("rows"),
+        sha256=Digest(reader.text("sha256")),
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from fasthep_archive.context import Context
+from fasthep_archive.context import PROCESSES, Context
 from fasthep_archive.digest import Digest
+from fasthep_archive.environment.packages import Package
 from fasthep_archive.errors import ArchiveError, TaskError
-from fasthep_archive.execution.devices import ON_CPU, Choice, Devices, pool
+from fasthep_archive.execution.devices import ON_CPU, Choice, Devices
+from fasthep_archive.execution.executors import Request, Workers, chosen
 from fasthep_archive.execution.plan import Derived, Merge, Plan
 from fasthep_archive.execution.scheduler import LOST_WORKERS, Failed, Task, execute, interruptible
 from fasthep_archive.execution.store import Store
@@ -24,6 +27,7 @@ from fasthep_archive.execution.worker import (
     decoded,
     warm,
 )
+from fasthep_archive.operations.child import end_children
 from fasthep_archive.operations.protocol import Output
 
 SHOWN = 10
@@ -58,11 +62,15 @@ class StageFailure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
-    """The files of each node in plan order, called as they are below the outputs directory, and what happened."""
+    """The files of each node in plan order, called as they are below the outputs directory, and what happened.
+
+    :ivar executor: name of what gave the tasks to workers.
+    """
 
     outputs: Mapping[str, tuple[Output, ...]]
     tasks: tuple[TaskDone, ...]
     failures: tuple[StageFailure, ...]
+    executor: str = PROCESSES
 
     def raise_failures(self) -> None:
         """Raise what failed, all of it, with the first original error as the cause."""
@@ -75,11 +83,19 @@ class Results:
             raise TaskError(text, hint=next(filter(None, hints), kept)) from self.failures[0].error
 
 
-def run_plan(plan: Plan, store: Store, context: Context, devices: Devices = ON_CPU) -> Results:
+def run_plan(
+    plan: Plan, store: Store, context: Context, devices: Devices = ON_CPU, packages: Sequence[Package] = ()
+) -> Results:
     """Compute what the store lacks of ``plan``'s products, on ``devices``: the CPU, if nothing else is said.
 
+    :param packages: what workers on other machines must have.
     :raises TaskError: if a GPU was asked for and there is none.
+    :raises LostExecutor: if what gives the tasks to workers is gone, or has no workers.
     """
+    executor = chosen(context.executor)
+    if not executor.kind.here:
+        store = Store(store.root.absolute())
+        devices = devices.elsewhere(executor.name)
     todo = to_do(plan, store)
     devices = devices.looked(context.cache) if todo.jobs else devices
     places = _places(plan, todo, devices)
@@ -88,12 +104,27 @@ def run_plan(plan: Plan, store: Store, context: Context, devices: Devices = ON_C
         warm(job.step.variant.work(job.nodes), job.step.partition, context.cache)
     finished: dict[str, Done] = {}
     ordinals = devices.ordinals if len(on_cpu) < len(todo.jobs) else ()
-    failed = _execute(list(_tasks(plan, todo, store, context, places)), todo.jobs, context, ordinals, finished)
+    tasks = list(_tasks(plan, todo, store, context, places))
+    request = Request(
+        argument=executor.argument,
+        workers=_workers(tasks, context),
+        context=context,
+        store=store,
+        packages=tuple(packages),
+        ordinals=ordinals,
+    )
+    failed = _execute(tasks, todo.jobs, lambda: executor.kind.opens(request), context, finished) if tasks else {}
     return Results(
         outputs=dict(_outputs(plan, store)),
         tasks=tuple(_record(plan, todo, finished)),
         failures=tuple(_failures(plan, todo, finished, failed)),
+        executor=executor.name,
     )
+
+
+def _workers(tasks: Sequence[Task], context: Context) -> int:
+    """Return how many workers there is work for, at most as many as are wanted."""
+    return max(1, min(context.workers, sum(not isinstance(task.call, MergeTask) for task in tasks)))
 
 
 def _places(plan: Plan, todo: Todo, devices: Devices) -> Mapping[str, Choice]:
@@ -106,7 +137,7 @@ def _tasks(plan: Plan, todo: Todo, store: Store, context: Context, places: Mappi
     for job in todo.jobs:
         variant = job.step.variant
         work = variant.work(job.nodes)
-        taken = {name: variant.values[name] for name, _ in work.program.scalars if name in variant.values}
+        taken = {name: variant.values[name] for name in work.named_scalars if name in variant.values}
         call = PassTask(
             partition=job.step.partition,
             work=work,
@@ -114,6 +145,7 @@ def _tasks(plan: Plan, todo: Todo, store: Store, context: Context, places: Mappi
             store=store,
             cache=context.cache,
             values={name: Number(key=plan.node(value.node).key, name=value.name) for name, value in taken.items()},
+            taken={node: plan.node(node).key for node in work.takes},
             target=places[job.name].target,
             note=places[job.name].note,
         )
@@ -131,12 +163,11 @@ def _tasks(plan: Plan, todo: Todo, store: Store, context: Context, places: Mappi
 def _execute(
     tasks: Sequence[Task],
     jobs: Sequence[Job],
+    opens: Callable[[], AbstractContextManager[Workers]],
     context: Context,
-    ordinals: tuple[int, ...],
     finished: dict[str, Done],
 ) -> Mapping[str, Failed]:
-    """Run the tasks on as many workers as there is work for, and one for each GPU; show how many events are done."""
-    workers = max(1, min(context.workers, sum(not isinstance(task.call, MergeTask) for task in tasks)))
+    """Run the tasks on an executor's workers; show how many events are done."""
     events = {job.name: job.events for job in jobs}
     told: set[str] = set()
 
@@ -150,9 +181,11 @@ def _execute(
 
     if jobs:
         context.progress.start("run", sum(events.values()), "events")
-    with interruptible():
-        in_flight = 2 * (workers + len(ordinals))
-        failed = execute(tasks, lambda: pool(workers, ordinals), in_flight=in_flight, finished=heard)
+    with interruptible(), opens() as workers:
+        try:
+            failed = execute(tasks, workers.pool, in_flight=lambda: workers.in_flight, finished=heard)
+        finally:
+            end_children()
     context.progress.close()
     return failed
 

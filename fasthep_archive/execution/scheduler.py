@@ -10,13 +10,16 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from queue import SimpleQueue
 from typing import TypeVar
 
+from fasthep_archive.errors import TaskError
 from fasthep_archive.execution.worker import Done
 
 T = TypeVar("T")
@@ -34,6 +37,10 @@ class Task:
     needs: tuple[str, ...] = ()
 
 
+class LostExecutor(TaskError):
+    """What gives work to the workers is gone: nothing can be computed any more, and the run ends."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failed:
     """A task that raised ``error``, or that could not start because of the tasks in ``because``."""
@@ -44,11 +51,16 @@ class Failed:
 
 @dataclass(kw_only=True, slots=True)
 class _State:
-    """Where a run of the graph stands."""
+    """Where a run of the graph stands.
+
+    :ivar ended: futures that have ended and that nobody has looked at; waiting for these costs the same however many
+        are in flight.
+    """
 
     tasks: Mapping[str, Task]
     sorter: TopologicalSorter[str]
-    waiting: list[str] = field(default_factory=list)
+    waiting: deque[str] = field(default_factory=deque)
+    ended: SimpleQueue[Future[Done]] = field(default_factory=SimpleQueue)
     running: dict[Future[Done], str] = field(default_factory=dict)
     failed: dict[str, Failed] = field(default_factory=dict)
     losses: dict[str, int] = field(default_factory=dict)
@@ -58,13 +70,14 @@ def execute(
     tasks: Iterable[Task],
     pool: Callable[[], Executor],
     *,
-    in_flight: int,
+    in_flight: Callable[[], int],
     finished: Callable[[str, Done], None],
 ) -> Mapping[str, Failed]:
     """Run ``tasks``; return those that failed. ``finished`` hears of each success, in order of time.
 
     :param pool: makes an executor; called again when a worker was lost.
-    :param in_flight: tasks given to the executor at a time.
+    :param in_flight: returns how many tasks the executor may have, now.
+    :raises LostExecutor: if the executor says that it is gone; what had finished is in the store.
     :raises KeyboardInterrupt: after pending work was cancelled; what had finished is in the store.
     """
     by_name = {task.name: task for task in tasks}
@@ -84,16 +97,20 @@ def execute(
     return state.failed
 
 
-def _drain(state: _State, executor: Executor, in_flight: int, finished: Callable[[str, Done], None]) -> None:
+def _drain(
+    state: _State, executor: Executor, in_flight: Callable[[], int], finished: Callable[[str, Done], None]
+) -> None:
     """Work until nothing is left, or the executor breaks."""
+    state.ended = SimpleQueue()  # what ends late of an executor that broke is nobody's business
     while state.sorter.is_active():
         state.waiting.extend(state.sorter.get_ready())
-        while state.waiting and len(state.running) < in_flight:
-            _start(state, executor, state.waiting.pop(0))
+        room = in_flight()
+        while state.waiting and len(state.running) < room:
+            _start(state, executor, state.waiting.popleft())
         if not state.running:
             continue
-        done, _ = wait(state.running, return_when=FIRST_COMPLETED)
-        for future in sorted(done, key=lambda future: state.running[future]):
+        ended = [state.ended.get(), *(state.ended.get() for _ in range(state.ended.qsize()))]
+        for future in sorted(ended, key=lambda future: state.running[future]):
             _collect(state, future, finished)
 
 
@@ -105,16 +122,18 @@ def _start(state: _State, executor: Executor, name: str) -> None:
         state.sorter.done(name)
         return
     try:
-        state.running[executor.submit(task.call)] = name
+        future = executor.submit(task.call)
     except BrokenExecutor:
-        state.waiting.insert(0, name)
+        state.waiting.appendleft(name)
         raise
+    state.running[future] = name
+    future.add_done_callback(state.ended.put)
 
 
 def _collect(state: _State, future: Future[Done], finished: Callable[[str, Done], None]) -> None:
     """Take the result of ``future``; a broken pool leaves the future where it is, for :func:`_return_lost`."""
     error = future.exception()
-    if isinstance(error, BrokenExecutor):
+    if isinstance(error, BrokenExecutor | LostExecutor):
         raise error
     name = state.running.pop(future)
     if error is not None:
@@ -134,7 +153,8 @@ def _return_lost(state: _State, error: BrokenExecutor) -> None:
         else:
             state.waiting.append(name)
     state.running.clear()
-    state.waiting.sort(key=list(state.tasks).index)
+    places = {name: place for place, name in enumerate(state.tasks)}
+    state.waiting = deque(sorted(state.waiting, key=places.__getitem__))
 
 
 class InProcess(Executor):

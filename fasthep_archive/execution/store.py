@@ -25,6 +25,7 @@ from typing import cast
 import numpy as np
 
 from fasthep_archive.digest import JSON, Digest, canonical
+from fasthep_archive.errors import DataError
 from fasthep_archive.files import write_atomically
 from fasthep_archive.formula.columns import Array
 from fasthep_archive.operations.protocol import State
@@ -56,15 +57,25 @@ class Store:
 
     def get(self, key: Digest) -> State | None:
         """Return the result of ``key``, or none when it is absent or damaged."""
-        try:
-            content = self._path(key).read_bytes()
-        except OSError:
-            return None
-        return _decoded(content)
+        content = self._read(key)
+        return None if content is None else _decoded(content)
 
     def put(self, key: Digest, state: State) -> None:
         """Keep ``state`` under ``key``. Two writers of one key write the same, so the last one wins."""
         write_atomically(self._path(key), _encoded(state))
+
+    def packed(self, key: Digest) -> bytes | None:
+        """Return the result of ``key`` as bytes that can travel to another store, or none when it is absent."""
+        return self._read(key)
+
+    def keep(self, key: Digest, content: bytes) -> None:
+        """Keep what another store has packed.
+
+        :raises DataError: if it is damaged.
+        """
+        if _decoded(content) is None:
+            raise DataError(f"the result {key} was damaged on its way")
+        write_atomically(self._path(key), content)
 
     def entries(self) -> Iterator[Entry]:
         """Yield what is kept, by key; what other processes remove meanwhile is left out."""
@@ -73,6 +84,12 @@ class Store:
                 with suppress(FileNotFoundError):
                     state = path.stat()
                     yield Entry(key=Digest(path.parent.name + path.name), size=state.st_size, mtime=state.st_mtime)
+
+    def _read(self, key: Digest) -> bytes | None:
+        try:
+            return self._path(key).read_bytes()
+        except OSError:
+            return None
 
     def _path(self, key: Digest) -> Path:
         return self.root / key[:2] / key[2:]
