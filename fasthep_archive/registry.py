@@ -1,13 +1,16 @@
 """Names of the workflow language that code stands behind: ours, and those of installed plug-ins.
 
 A plug-in is any distribution with an entry point in one of :data:`GROUPS`. Nothing is imported before its name is
-used. A name that two distributions provide is refused, naming both.
+used. A name that two distributions provide is refused where it is used, naming both.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
 from importlib import import_module, metadata
 
 from fasthep_archive.errors import UsageError
@@ -15,10 +18,15 @@ from fasthep_archive.errors import UsageError
 GROUPS = {
     "operations": "fasthep_archive.operations",
     "observers": "fasthep_archive.observers",
+    "sources": "fasthep_archive.sources",
     "writers": "fasthep_archive.sinks",
+    "accessors": "fasthep_archive.accessors",
 }
+OURS = "fasthep-archive"
+"""Who provides the names that are this package's."""
 
 _OURS: Mapping[str, Mapping[str, str]] = {
+    "accessors": {},
     "operations": {
         "archive.values": "fasthep_archive.operations.values:ArchiveValues",
         "cms.match_l1t_jets": "fasthep_archive.operations.match_jets:MatchL1TJets",
@@ -45,6 +53,10 @@ _OURS: Mapping[str, Mapping[str, str]] = {
         "hep.weights.lookup_csv": "fasthep_archive.operations.weights:LookupTable",
         "hep.weights.pdf_envelope": "fasthep_archive.operations.weights:PdfEnvelope",
         "hep.zip_join": "fasthep_archive.operations.joining:ZipJoin",
+        "root_histograms": "fasthep_archive.operations.writing_histograms:WriteHistograms",
+        "run.command": "fasthep_archive.operations.command:RunCommand",
+        "run.events": "fasthep_archive.operations.events:RunEvents",
+        "run.python": "fasthep_archive.operations.python:RunPython",
         "workshop.tabular.explode": "fasthep_archive.operations.tabular:Explode",
         "workshop.tabular.filter": "fasthep_archive.operations.tabular:Filter",
         "workshop.tabular.project": "fasthep_archive.operations.tabular:Project",
@@ -53,25 +65,70 @@ _OURS: Mapping[str, Mapping[str, str]] = {
         "hep.branches": "fasthep_archive.operations.snapshot:Branches",
         "hep.schema_snapshot": "fasthep_archive.operations.snapshot:SchemaSnapshot",
     },
+    "sources": {
+        "arrow": "fasthep_archive.data.arrow:open_arrow",
+        "csv": "fasthep_archive.data.csv:open_csv",
+        "feather": "fasthep_archive.data.arrow:open_arrow",
+        "json": "fasthep_archive.data.json:open_json",
+        "npz": "fasthep_archive.data.npz:open_npz",
+        "parquet": "fasthep_archive.data.parquet:open_parquet",
+        "root_tree": "fasthep_archive.data.root:open_tree",
+        "sql": "fasthep_archive.data.snapshots:open_snapshot",
+        "workshop.parquet": "fasthep_archive.data.parquet:open_parquet",
+        "workshop.toy_source": "fasthep_archive.data.toy:open_generated",
+    },
     "writers": {
-        "root_tree": "fasthep_archive.operations.writing:WriteTree",
+        "arrow": "fasthep_archive.operations.writing:ARROW",
+        "csv": "fasthep_archive.operations.writing:CSV",
+        "npz": "fasthep_archive.operations.writing:NPZ",
+        "parquet": "fasthep_archive.operations.writing:PARQUET",
+        "root_histograms": "fasthep_archive.operations.writing_histograms:WriteHistograms",
+        "root_tree": "fasthep_archive.operations.writing:ROOT_TREE",
     },
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provided:
-    """A name, the object behind it (``module:object``), and who provides it."""
+    """A name, the object behind it (``module:object``), and who provides it.
 
+    :ivar digest: of the list of the provider's installed files, with their digests; empty for this package's names.
+    :ivar rivals: others that provide the same name, with their versions; then the name can't be used.
+    """
+
+    kind: str
     name: str
     target: str
     provider: str
     version: str
+    digest: str = ""
+    rivals: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """Return who provides it, as keys have it."""
+        return f"{self.provider} {self.version} {self.digest}".strip()
 
     def load(self) -> object:
-        """Import and return the object."""
+        """Import and return the object.
+
+        :raises UsageError: if others provide the same name, or there is no such object.
+        """
+        if self.rivals:
+            several = ", ".join([f"{self.provider} {self.version}", *self.rivals])
+            hint = f"uninstall one of them, or rename the entry point of {self.rivals[-1].partition(' ')[0]}"
+            raise UsageError(f"{self.kind[:-1]} {self.name!r} is provided more than once: {several}", hint=hint)
         module, _, attribute = self.target.partition(":")
-        return getattr(import_module(module), attribute)
+        try:
+            found: object = import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except (ImportError, AttributeError) as error:
+            if self.provider == OURS:
+                raise
+            message = f"{self.kind[:-1]} {self.name!r} of {self.provider} {self.version} can't be loaded: {error}"
+            raise UsageError(message, hint=f"it is {self.target}; install it anew, or tell who wrote it") from error
+        return found
 
 
 def is_ours(kind: str, name: str) -> bool:
@@ -84,27 +141,56 @@ def ours(kind: str) -> tuple[str, ...]:
     return tuple(_OURS[kind])
 
 
+def plugged(kind: str) -> tuple[str, ...]:
+    """Return the names of ``kind`` that plug-ins provide and this package does not, sorted."""
+    return tuple(sorted({found.name for found in _installed(kind, tuple(sys.path))} - _OURS[kind].keys()))
+
+
+def foreign(kind: str, name: str) -> Provided | None:
+    """Return the plug-in's ``name`` of ``kind``; none if it is this package's, or nobody's."""
+    return None if is_ours(kind, name) else provided(kind, version="").get(name)
+
+
 def provided(kind: str, *, version: str) -> Mapping[str, Provided]:
     """Return everything of ``kind`` that can be named, ours (of ``version``) first.
 
-    :raises UsageError: if two distributions provide the same name.
+    What several provide is there once, and can't be loaded.
     """
     found = {
-        name: Provided(name=name, target=target, provider="fasthep-archive", version=version)
+        name: Provided(kind=kind, name=name, target=target, provider=OURS, version=version)
         for name, target in _OURS[kind].items()
     }
+    for item in _installed(kind, tuple(sys.path)):
+        first = found.get(item.name)
+        if first is None:
+            found[item.name] = item
+        else:
+            found[item.name] = replace(first, rivals=(*first.rivals, f"{item.provider} {item.version}"))
+    return found
+
+
+@lru_cache(maxsize=64)
+def _installed(kind: str, _path: tuple[str, ...]) -> tuple[Provided, ...]:
+    """Return what plug-ins provide, by name and provider; kept, since looking through what is installed takes long."""
+    found = []
     for entry in metadata.entry_points(group=GROUPS[kind]):
         distribution = entry.dist
-        provider = distribution.name if distribution else "an unknown distribution"
-        if entry.name in found:
-            raise UsageError(
-                f"{kind[:-1]} {entry.name!r} is provided more than once: {found[entry.name].provider}, {provider}",
-                hint=f"uninstall one of them, or rename the entry point of {provider}",
+        found.append(
+            Provided(
+                kind=kind,
+                name=entry.name,
+                target=entry.value,
+                provider=distribution.name if distribution else "an unknown distribution",
+                version=distribution.version if distribution else "?",
+                digest=_digest(distribution),
             )
-        found[entry.name] = Provided(
-            name=entry.name,
-            target=entry.value,
-            provider=provider,
-            version=distribution.version if distribution else "?",
         )
-    return found
+    return tuple(sorted(found, key=lambda item: (item.name, item.provider)))
+
+
+def _digest(distribution: metadata.Distribution | None) -> str:
+    """Return the digest of what is installed: of its RECORD, without byte code and the installer's notes."""
+    lines = ((distribution.read_text("RECORD") if distribution else None) or "").splitlines()
+    kept = sorted(line for line in lines if ".dist-info/" not in line and not line.startswith(("..", "__pycache__")))
+    kept = [line for line in kept if "__pycache__" not in line]
+    return sha256("\n".join(kept).encode()).hexdigest()

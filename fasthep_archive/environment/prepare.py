@@ -9,6 +9,7 @@ of its installed files are all that is known of it.
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -78,9 +79,10 @@ class _Task:
     cache: Path
     environ: Mapping[str, str]
     progress: Progress
+    plugins: frozenset[str]
 
     def carries(self, item: Item) -> bool:
-        return self.fat or item.pin.name in CARRIED
+        return self.fat or item.pin.name in CARRIED | self.plugins
 
 
 def prepare(
@@ -93,6 +95,7 @@ def prepare(
     cache: Path,
     environ: Mapping[str, str],
     progress: Progress,
+    plugins: Sequence[str] = (),
 ) -> Prepared:
     """Return the lock of the closure of ``roots``, and the wheels that a bundle carries, which are now in ``wheels``.
 
@@ -103,6 +106,7 @@ def prepare(
     :param index: whether package indexes may be asked.
     :param cache: directory of what is remembered from one packing to the next.
     :param environ: the environment variables of this process, by which pip, uv and git are configured.
+    :param plugins: those of the roots whose wheels every bundle carries.
     :raises DataError: naming all packages that can't be locked or carried.
     """
     task = _Task(
@@ -113,6 +117,7 @@ def prepare(
         cache=cache,
         environ=environ,
         progress=progress,
+        plugins=frozenset(re.sub(r"[-_.]+", "-", name).lower() for name in plugins),
     )
     items = installation.items(roots, environ=environ, progress=progress)
     decisions = _decisions(items, _answers(items, task) if index else {}, task)

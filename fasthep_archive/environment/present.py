@@ -19,6 +19,20 @@ def unlike(lock: Lock) -> tuple[str, ...]:
     return (*python, *filter(None, map(_unlike, lock.packages)))
 
 
+def lacking(lock: Lock) -> tuple[str, ...]:
+    """Return the locked packages that are not installed here and that no other needs, with their versions.
+
+    These are plug-ins, and what the code of an analysis imports.
+    """
+    needed = {name for package in lock.packages for name in package.needs}
+    roots = [package for package in lock.packages if package.name not in needed]
+    return tuple(
+        f"{package.name} {package.version}"
+        for package in roots
+        if (_unlike(package) or "").endswith("is not installed here")
+    )
+
+
 def _unlike(package: Locked) -> str | None:
     from packaging.markers import Marker
     from packaging.version import Version

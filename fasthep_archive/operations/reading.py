@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol, TypeAlias, TypeGuard, cast
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Protocol, TypeAlias, TypeGuard, cast, runtime_checkable
 
 from fasthep_archive import registry
 from fasthep_archive.digest import JSON
+from fasthep_archive.operations import plugged, writing
+from fasthep_archive.operations.plugged_files import PluggedForm
 from fasthep_archive.operations.protocol import Operation, ProductOperation
+from fasthep_archive.registry import Provided
+from fasthep_archive.workflow.code import Code
 from fasthep_archive.workflow.model import Stage, Workflow
 
 AnyOperation: TypeAlias = "Operation | ProductOperation"
@@ -21,9 +28,57 @@ class _Readable(Protocol):
         """Return the operation of parameters that the schema has accepted."""
 
 
-def inside_profile(workflow: Workflow) -> bool:
-    """Return whether all stages compute inside the numeric profile: ours do, and of plug-ins that is not known."""
-    return all(registry.is_ours("operations", stage.op) for stage in workflow.stages)
+OUTSIDE = frozenset({"run.command", "run.events", "run.python"})
+"""Operations of ours whose results are not those of the numeric profile: they run code that is not ours."""
+
+
+def outside_profile(workflow: Workflow) -> frozenset[str]:
+    """Return the stages whose results are not those of the numeric profile, and all that read or need them.
+
+    These run code that is not ours: of plug-ins, too, it is not known what they compute. A stage whose files, pictures
+    or observations a plug-in makes is one of them, and what others make of its events is not.
+    """
+    outside: set[str] = set()
+    fields = _called_fields(workflow)
+    for stage in workflow.stages:  # each comes after those that it needs
+        needed = {*(edge.node for edge in (*stage.streams_from, *stage.products_from)), *stage.needs}
+        ours = registry.is_ours("operations", stage.op) and stage.op not in OUTSIDE
+        if not ours or needed & outside or (fields and _may_use(fields, stage, workflow)):
+            outside.add(stage.id)
+    return frozenset(outside | {stage.id for stage in workflow.stages if _hung_foreign(stage)})
+
+
+def _called_fields(workflow: Workflow) -> frozenset[str]:
+    """Return the functions of formulas that are not ours, the fields that functions return, and what these make."""
+    found = {item.alias for item in workflow.fields if item.callable} | {item.name for item in workflow.functions}
+    meant = [(item.alias, item.expr) for item in workflow.fields if item.expr]
+    meant += [pair for variation in workflow.variations for pair in variation.replace.items()]
+    size = -1
+    while found and size != len(found):
+        size = len(found)
+        found |= {name for name, text in meant if _mentions(text, found)}
+    return frozenset(found)
+
+
+def _may_use(names: frozenset[str], stage: Stage, workflow: Workflow) -> bool:
+    """Say whether a stage may use any of these: it names one, or the collection that it is part of."""
+    varied = [[*variation.multiply, variation.patch] for variation in workflow.variations]
+    hanging = [*(write.params for write in stage.writes), *(item.params for item in stage.observers)]
+    return stage.op in _ALL_FIELDS or _mentions(json.dumps([stage.params, hanging, varied]), names)
+
+
+_ALL_FIELDS = frozenset({"hep.align_schema", "hep.merge_fields", "hep.project_fields", "hep.zip_join"})
+"""Operations that hand on fields that they do not name."""
+
+
+def _mentions(text: str, names: Iterable[str]) -> bool:
+    words = {*re.findall(r"[\w.]+", text), *re.findall(r"\w+", text)}
+    return any(name == word or name.startswith(f"{word}_") for name in names for word in words)
+
+
+def _hung_foreign(stage: Stage) -> bool:
+    """Say whether anything that hangs on a stage is a plug-in's."""
+    return any(registry.foreign(kind, name) is not None for _, kind, name, _ in _hanging(stage))
 
 
 def reads_products(operation: AnyOperation) -> TypeGuard[ProductOperation]:
@@ -54,18 +109,42 @@ def patched_id(anchor: str, variation: str) -> str:
 def operations(workflow: Workflow, *, version: str) -> Mapping[str, AnyOperation]:
     """Return the operation of each node that conforms to the schema, by node id."""
     known = {kind: registry.provided(kind, version=version) for kind in ("operations", "writers", "observers")}
+    code = {stage.id: stage.code for stage in workflow.stages}
     return {
-        node: cast("type[_Readable]", known[kind][name].load()).read(params)
+        node: _carrying(_read(known[kind][name], params), code.get(node.split("@")[0]))
         for node, kind, name, params in _asked(workflow)
         if name in known[kind]
     }
+
+
+def _read(found: Provided, params: Mapping[str, JSON]) -> AnyOperation:
+    """Return the operation of parameters: one that reads them itself, or that of a plug-in's simpler class."""
+    loaded = found.load()
+    if found.kind == "operations" and not hasattr(loaded, "read"):
+        return plugged.operation(loaded, found, params)
+    if found.kind == "writers" and not hasattr(loaded, "read"):
+        return cast("Operation", writing.Sink(form=partial(PluggedForm.of, found)).read(params))
+    return cast("type[_Readable]", loaded).read(params)
+
+
+@runtime_checkable
+class _Calling(Protocol):
+    """An operation that calls code of the analysis."""
+
+    def carrying(self, code: Code) -> AnyOperation:
+        """Return the operation with the code."""
+
+
+def _carrying(operation: AnyOperation, code: Code | None) -> AnyOperation:
+    """Return an operation with the code of its stage, if it calls any."""
+    return operation.carrying(code) if code is not None and isinstance(operation, _Calling) else operation
 
 
 def foreign(workflow: Workflow) -> Mapping[str, str]:
     """Return who provides the operation of each node where that is a plug-in, with its version, by node id."""
     known = {kind: registry.provided(kind, version="") for kind in ("operations", "writers", "observers")}
     return {
-        node: f"{known[kind][name].provider} {known[kind][name].version}"
+        node: known[kind][name].identity
         for node, kind, name, _ in _asked(workflow)
         if name in known[kind] and not registry.is_ours(kind, name)
     }
@@ -96,3 +175,10 @@ def _hanging(stage: Stage) -> Iterator[tuple[str, str, str, Mapping[str, JSON]]]
         yield observer_id(f"stage.{stage.id}", number), "observers", observer.kind, observer.params
     for number, render in enumerate(stage.renders):
         yield render_id(stage.id, number), "operations", render.op, {**render.params, "out": render.out}
+
+
+def plugins(workflow: Workflow) -> tuple[str, ...]:
+    """Return the distributions whose plug-ins a workflow uses, sorted."""
+    found = {registry.foreign(kind, name) for _, kind, name, _ in _asked(workflow)}
+    found |= {registry.foreign("sources", source.kind) for source in workflow.sources}
+    return tuple(sorted({item.provider for item in found if item is not None}))

@@ -16,7 +16,7 @@ from fasthep_archive.workflow.reading import MAX_DEPTH
 from fasthep_archive.workflow.values import DocumentPath, Place, Plain, Value, flatten, within, written
 
 Language = Literal["1.0", "1.1"]
-LANGUAGES: tuple[Language, ...] = ("1.0", "1.1")
+LANGUAGES: tuple[Language, ...] = ("1.0", schema.NEWEST)
 """Versions of the workflow language that are known, oldest first.
 
 The schema of a version that a release of this package has never changes again: tests hold its digest.

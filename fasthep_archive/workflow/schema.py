@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
+from fasthep_archive import registry
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
 from fasthep_archive.workflow.resource import resource
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
+NEWEST: Literal["1.1"] = "1.1"
+"""The version of the language that has everything that others have."""
 _TYPES = {
     "object": "a mapping",
     "array": "a list",
@@ -32,6 +35,12 @@ _TYPES = {
     "boolean": "true or false",
     "null": "left out",
 }
+_OPEN: Mapping[str, tuple[str, str]] = {
+    "operations": ("stage", "op"),
+    "sources": ("source", "kind"),
+    "writers": ("write_entry", "kind"),
+}
+"""Where names that plug-ins provide can stand, by their kind: part of the schema, and key."""
 _YAML_1_1 = ("yes", "no", "on", "off")
 """Words that older YAML readers take for true and false."""
 
@@ -96,9 +105,14 @@ def problems(
     :param definition: the part of the schema to use, of ``$defs``; none: all of it, for a whole document.
     :param written: says where in the document a path of ``data`` was written, which is what messages speak of.
     """
-    errors = _validator(language, definition).iter_errors(data)
-    told = (_told(_violation(error, written)) for error in errors)
-    found = dict.fromkeys(problem for problems in told for problem in problems)
+    found = _problems(data, language, definition, written)
+    if language != NEWEST and any(map(_of_unknown, found)) and (definition is None or defines(NEWEST, definition)):
+        wrong = {problem.path for problem in _problems(data, NEWEST, definition, written)}
+        newer = f"version {NEWEST} of the language has it: write version: {json.dumps(NEWEST)}"
+        found = tuple(
+            replace(problem, hint=newer) if _of_unknown(problem) and problem.path not in wrong else problem
+            for problem in found
+        )
     explained = {(problem.path[:-1], problem.stands_for) for problem in found}
     return tuple(
         problem
@@ -107,13 +121,48 @@ def problems(
     )
 
 
+def _of_unknown(problem: Problem) -> bool:
+    """Say whether a word is not known, and nothing says yet that another version knows it."""
+    return problem.message.startswith("unknown ") and NEWEST not in (problem.hint or "")
+
+
+def _problems(
+    data: JSON, language: str, definition: str | None, written: Callable[[DocumentPath], DocumentPath]
+) -> tuple[Problem, ...]:
+    names = tuple(registry.plugged(kind) for kind in _OPEN)
+    errors = _validator(language, definition, names).iter_errors(data)
+    told = (_told(_violation(error, written)) for error in errors)
+    return tuple(dict.fromkeys(problem for problems in told for problem in problems))
+
+
 @cache
-def _validator(language: str, definition: str | None) -> Validator:
+def _validator(language: str, definition: str | None, names: tuple[tuple[str, ...], ...]) -> Validator:
     from jsonschema import Draft202012Validator
 
-    whole = schema(language)
+    whole = _opened(language, names)
     part = whole if definition is None else {"$ref": f"#/$defs/{definition}", "$defs": whole["$defs"]}
     return Draft202012Validator(part)
+
+
+@cache
+def _opened(language: str, names: tuple[tuple[str, ...], ...]) -> Mapping[str, JSON]:
+    """Return the schema of ``language`` with the names of installed plug-ins among those that are known."""
+    whole = cast("dict[str, JSON]", json.loads(json.dumps(schema(language))))
+    for (kind, (definition, key)), added in zip(_OPEN.items(), names, strict=True):
+        for rule in _rules(cast("Mapping[str, JSON]", whole["$defs"])[definition], key):
+            rule["enum"] = [*cast("Sequence[JSON]", rule["enum"]), *added]
+            rule["x-looked"] = f"packages with an entry point in {registry.GROUPS[kind]}"
+    return whole
+
+
+def _rules(rule: JSON, key: str) -> Iterator[dict[str, JSON]]:
+    """Yield what a part of a schema says of the words that ``key`` can be."""
+    if isinstance(rule, dict):
+        found = _keys_of(rule).get(key)
+        if isinstance(found, dict) and "x-noun" in found and "enum" in found:
+            yield found
+        for inner in cast("Sequence[JSON]", rule.get("allOf", ())):
+            yield from _rules(inner, key)
 
 
 def spelled(path: DocumentPath) -> str:
@@ -190,8 +239,9 @@ def _unknown_keys(violation: _Violation) -> Iterator[Problem]:
     for key in cast("Mapping[str, JSON]", violation.value):
         if key in known:
             continue
-        close = nearest(key, known)
-        hint = hints.get(key) or close
+        close = nearest(key, [*known, *hints])
+        meant = next((name for name in hints if repr(name) in (close or "")), key)
+        hint = hints.get(meant) or close
         if hint is None and any(bracket in key for bracket in "()[]"):
             hint = "a comma or colon ends an unquoted text inside {...}: quote the formula"
         message = f"unknown key {key!r} in {spelled(violation.path)}"
@@ -231,6 +281,8 @@ def _not_allowed(violation: _Violation) -> Iterator[Problem]:
         hint = cast("Mapping[str, str]", violation.rule.get("x-hints", {})).get(value) or nearest(value, allowed)
     if noun and isinstance(value, str):
         known = violation.hint or f"known are {', '.join(allowed)}"
+        looked = violation.rule.get("x-looked")
+        known = f"{known}; also looked for in {looked}" if looked else known
         yield violation.problem(f"unknown {noun} {value!r}", hint or known)
     else:
         yield violation.problem(f"{spelled(violation.path)} must be {_either(allowed)}, {_not(value)}", hint)
