@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, cast
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import ColumnType, DType
+from fasthep_archive.kernels.external import Call
 from fasthep_archive.kernels.program import Builder
 from fasthep_archive.operations.stream import Named, Uncertain
 from fasthep_archive.workflow.model import Dataset, Workflow
@@ -32,9 +33,11 @@ class Branches:
     :ivar asked: what was found under each name that was looked up: what another file must offer to be of one kind.
     """
 
-    def __init__(self, aliases: Mapping[str, str], types: Mapping[str, ColumnType]):
+    def __init__(
+        self, aliases: Mapping[str, str], types: Mapping[str, ColumnType], functions: Mapping[str, Call] | None = None
+    ):
         self.asked: dict[str, Offered] = {}
-        self.builder = Builder(types)
+        self.builder = Builder(types, functions)
         self._types = types
         self._aliases = aliases
         self.names: Mapping[str, object] = _Names(self)
@@ -88,9 +91,54 @@ class _Names(Mapping[str, object]):
         return sum(1 for _ in self._branches)
 
 
-def constants(
-    workflow: Workflow, dataset: Dataset, builder: Builder, scalars: dict[str, bool | int | float]
-) -> Mapping[str, Named]:
+class Facts(Mapping[str, Named]):
+    """The names that do not depend on the event; notes whether anybody looked at what is one dataset's own.
+
+    :ivar noted: the texts that were looked up, but for those that ``general`` names: programs depend on them. A number
+        is an argument of the program, so that its name and type are all that programs depend on.
+    """
+
+    def __init__(
+        self, named: Mapping[str, Named], general: frozenset[str] = frozenset(), noted: set[str] | None = None
+    ):
+        self.noted: set[str] = set() if noted is None else noted
+        self._general = general
+        self._named = {
+            name: Facts(value, noted=self.noted) if isinstance(value, Mapping) and name not in general else value
+            for name, value in named.items()
+        }
+
+    def __getitem__(self, name: str) -> Named:
+        """Return what ``name`` stands for."""
+        found = self._named[name]
+        if isinstance(found, str) and name not in self._general:
+            self.noted.add(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether ``name`` stands for anything."""
+        return name in self._named
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over all names."""
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        """Return the number of names."""
+        return len(self._named)
+
+    @property
+    def shape(self) -> str:
+        """Return the names and their types as text: what programs depend on where nothing was noted."""
+        inner = (
+            f"{name!r}: {value.shape if isinstance(value, Facts) else getattr(value, 'dtype', 'text')}"
+            for name, value in sorted(self._named.items())
+            if name not in self._general
+        )
+        return f"{{{', '.join(inner)}}}"
+
+
+def constants(workflow: Workflow, dataset: Dataset, builder: Builder, scalars: dict[str, bool | int | float]) -> Facts:
     """Return the names that do not depend on the event: globals, and what is known of the dataset.
 
     Globals are the same for all datasets and become part of the program; a dataset's numbers are its arguments,
@@ -106,14 +154,7 @@ def constants(
             return builder.scalar(path, _dtype(value))
         return value if isinstance(value, str) else None
 
-    known: JSON = {
-        "name": dataset.name,
-        "eventtype": dataset.eventtype,
-        "group": dataset.group,
-        "nevents": dataset.nevents,
-        "meta": dataset.meta,
-    }
-    described = cast("Mapping[str, Named]", named(known, "dataset"))
+    described = cast("Mapping[str, Named]", named(known_of(dataset), "dataset"))
     context: dict[str, Named | None] = {
         "dataset": described,
         "dataset_name": dataset.name,
@@ -125,7 +166,19 @@ def constants(
         "globals": cast("Named", workflow.constants),
         **cast("Mapping[str, Named]", workflow.constants),
     }
-    return {name: value for name, value in context.items() if value is not None}
+    general = frozenset({"dataset_eventtype", "dataset_is_data", "globals", *workflow.constants})
+    return Facts({name: value for name, value in context.items() if value is not None}, general)
+
+
+def known_of(dataset: Dataset) -> Mapping[str, JSON]:
+    """Return what is known of a dataset."""
+    return {
+        "name": dataset.name,
+        "eventtype": dataset.eventtype,
+        "group": dataset.group,
+        "nevents": dataset.nevents,
+        "meta": dataset.meta,
+    }
 
 
 def _dtype(value: bool | float) -> DType:

@@ -6,13 +6,17 @@ once, and a node that computes the same as without the variation is no node of i
 
 from __future__ import annotations
 
+import re
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
 from fasthep_archive.digest import JSON, of_json
 from fasthep_archive.errors import Fault, nearest
-from fasthep_archive.execution.branches import Branches, Offered, constants
+from fasthep_archive.execution.branches import Branches, Facts, Offered, constants, known_of
+from fasthep_archive.execution.calling import anonymous
+from fasthep_archive.execution.getters import functions, with_getters
 from fasthep_archive.execution.inlining import Forks, inputs_of
 from fasthep_archive.execution.outline import EventNode, Outline, applies, shift
 from fasthep_archive.execution.plan import StageFill, ValueOf, Variant
@@ -37,42 +41,88 @@ class Kind:
     variations: tuple[Variation, ...]
 
 
-def lower(
-    outline: Outline, kind: Kind, types: Mapping[str, ColumnType], report: Callable[[Fault], None]
-) -> tuple[Variant, Mapping[str, Offered]]:
-    """Return the lowered stages of ``kind`` for files with branches like ``types``.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lowered:
+    """Lowered stages.
 
-    The other result is what was looked up in ``types``: for files that offer the same, the stages are the same.
+    :ivar asked: what was looked up in the files: for files that offer the same, the stages are the same.
+    :ivar general: whether they are the same for all datasets with :func:`alike` kinds, but for the datasets' numbers.
     """
-    branches = Branches(kind.root.aliases, types)
+
+    variant: Variant
+    asked: Mapping[str, Offered]
+    general: bool
+
+
+def alike(outline: Outline, kind: Kind) -> tuple[object, ...]:
+    """Return what the lowered stages of a kind depend on, as long as no text of the dataset is looked up."""
+    inline = (item.name for item in outline.inline_variations if item.applies(kind.dataset))
+    shape = constants(outline.workflow, kind.dataset, Builder({}), {}).shape
+    plan = tuple(item.name for item in kind.variations)
+    return kind.root.id, kind.dataset.eventtype, kind.nominal, plan, tuple(inline), shape
+
+
+def lowered_again(outline: Outline, kind: Kind, lowered: Lowered) -> Lowered:
+    """Return the general lowered stages of another dataset with the numbers of this one."""
+    scalars: dict[str, bool | int | float] = {}
+    constants(outline.workflow, kind.dataset, Builder({}), scalars)
+    variant = lowered.variant
+    fills = tuple(_renumbered(fill, scalars) for fill in variant.fills)
+    again = Variant(builder=variant.builder, fills=fills, scalars=scalars, values=variant.values)
+    return replace(lowered, variant=again)
+
+
+def _renumbered(fill: StageFill, scalars: Mapping[str, bool | int | float]) -> StageFill:
+    """Return what a node adds up with the numbers of another dataset."""
+    text = cast("Mapping[str, JSON]", fill.text)
+    numbers = cast("Mapping[str, JSON]", text["numbers"])
+    if not numbers:
+        return fill
+    renumbered = {**text, "numbers": {name: scalars[name] for name in numbers}}
+    return replace(fill, text=renumbered, adds=of_json(renumbered))
+
+
+def _general(facts: Facts, faults: Sequence[Fault], fills: Sequence[StageFill]) -> bool:
+    """Say whether nothing of a dataset but its numbers went into stages; functions that aren't ours may see it all."""
+    return not facts.noted and not faults and not any("calls" in cast("Mapping[str, JSON]", f.text) for f in fills)
+
+
+def lower(outline: Outline, kind: Kind, types: Mapping[str, ColumnType], report: Callable[[Fault], None]) -> Lowered:
+    """Return the lowered stages of ``kind`` for files with branches like ``types``."""
+    getters = kind.root.getters  # which stand for branches without a name until they are lowered
+    branches = Branches({**kind.root.aliases, **dict.fromkeys(getters, "")}, types, functions(outline.workflow))
     scalars: dict[str, bool | int | float] = {}
     workflow = outline.workflow
+    facts = constants(workflow, kind.dataset, branches.builder, scalars)
     nominal = Lowering(
         builder=branches.builder,
-        constants=constants(workflow, kind.dataset, branches.builder, scalars),
+        constants=facts,
         columns=branches.names,
         column=branches.column,
         where=workflow.document.where,
         report=report,
         text_column=branches.text_column,
+        dataset=known_of(kind.dataset),
     )
     numbers = _Numbers(builder=branches.builder, scalars=scalars)
     seen: list[Fault] = []
-    walk = _Walk(outline, kind, replace(nominal, report=seen.append, shift=Shift.noting()), None, numbers)
+    noting = with_getters(replace(nominal, report=seen.append, shift=Shift.noting()), getters)
+    walk = _Walk(outline, kind, noting, None, numbers)
     written = {fill.node.id: fill for fill in walk.fills()}
     fills = list(written.values()) if kind.nominal else []
-    found = seen if kind.nominal else []
+    found = [*seen, *walk.forked(seen)] if kind.nominal else []
     for variation in kind.variations:
         faults: list[Fault] = []
-        shifted = replace(nominal, report=faults.append, shift=shift(variation))
+        shifted = with_getters(replace(nominal, report=faults.append, shift=shift(variation)), getters)
         varied = _Walk(outline, kind, shifted, variation, numbers, walk if kind.nominal else None)
         fills += (fill for fill in varied.fills() if not _same(fill, written if kind.nominal else {}))
         found += (_in(variation, fault) for fault in faults if fault not in seen)
+        found += (fault for fault in varied.forked([*faults, *seen]) if fault not in found)
         varied.check(found.append)
     for fault in found:
         report(fault)
     variant = Variant(builder=branches.builder, fills=tuple(fills), scalars=scalars, values=numbers.values)
-    return variant, branches.asked
+    return Lowered(variant=variant, asked=branches.asked, general=_general(facts, found, fills))
 
 
 def _same(varied: StageFill, written: Mapping[str, StageFill]) -> bool:
@@ -110,22 +160,33 @@ class _Numbers:
     def filled(self, node: EventNode, fill: Fill, variation: str | None = None) -> StageFill:
         """Return what ``node`` adds up, with its canonical text."""
         program = self.builder.program(fill.values)
-        used = [self.values[name] for name, _ in program.scalars if name in self.values]
-        nodes = tuple(dict.fromkeys(value.node for value in used))
-        numbers: JSON = {name: self.scalars[name] for name, _ in program.scalars if name in self.scalars}
         texts = fill.accumulation.texts
-        text: JSON = {
+        externals = self.builder.externals([*program.columns, *texts])
+        programs = [*(external.program for external in externals), program]
+        used = dict.fromkeys(name for item in programs for name, _ in item.scalars)
+        nodes = tuple(
+            dict.fromkeys(
+                [
+                    *(self.values[name].node for name in used if name in self.values),
+                    *(node for external in externals for node in external.call.takes),
+                ]
+            )
+        )
+        numbers: JSON = {name: self.scalars[name] for name in used if name in self.scalars}
+        text: Mapping[str, JSON] = {
             "program": self._anonymous(program, nodes).canonical(),
             "numbers": numbers,
             "accumulation": fill.accumulation.canonical(),
             "texts": list(texts),
         }
+        if externals:
+            text = anonymous(text, externals, nodes, lambda item: self._anonymous(item, nodes))
         return StageFill(
             node=node.node.varied(variation),
             fill=fill,
             text=text,
             adds=of_json(text),
-            branches=(*program.columns, *texts),
+            branches=self.builder.read([*program.columns, *texts]),
             values=nodes,
         )
 
@@ -168,6 +229,12 @@ class _Walk:
         self._noted: dict[str, frozenset[str]] = {}
         self._used: tuple[str, ...] = ()
         self._forks = Forks(outline, kind.dataset)
+        self._left_out: set[str] = set()
+
+    def forked(self, known: Sequence[Fault]) -> list[Fault]:
+        """Return the faults on the forks of inline variations that are none of ``known``, with the variation."""
+        found = (_in(variation, fault) for variation, fault in self._forks.faults if fault not in known)
+        return list(dict.fromkeys(found))
 
     def fills(self) -> list[StageFill]:
         """Return what each node adds up: stages first, then what hangs on them, which may want all that they read.
@@ -204,7 +271,7 @@ class _Walk:
 
     def _stage(self, stage: Stage) -> Iterator[tuple[EventNode, Fill]]:
         """Lower one stage; yield what it adds up."""
-        inputs = inputs_of(stage, self._streams)
+        inputs = self._inputs(stage)
         if not inputs:
             return
         node = self._outline.itself(stage)
@@ -212,8 +279,10 @@ class _Walk:
             passed = next(iter(inputs.values()))  # its consumers take what it would have taken
             self._streams[stage.id] = passed if node is not None else replace(passed, uncertain=True)
             self._forks.passed(stage)
+            self._left_out |= {stage.id} if node is not None else set()
             return
-        if self._unchanged(node, [edge.node for edge in stage.streams_from]) and not self._outline.values[stage.id]:
+        sees = self._outline.values[stage.id] or self._outline.seen(stage)
+        if self._unchanged(node, [edge.node for edge in stage.streams_from]) and not sees:
             assert self._written is not None
             self._streams[stage.id] = self._written._streams[stage.id]
             return
@@ -222,6 +291,14 @@ class _Walk:
         self._streams[stage.id], fill = self._lower(node, lowering, inputs)
         if fill is not None:
             yield node, fill
+
+    def _inputs(self, stage: Stage) -> Mapping[str, Stream]:
+        """Return the streams that a stage reads; where fields are merged, without stages that do not take part."""
+        inputs = inputs_of(stage, self._streams)
+        if stage.op != "hep.merge_fields" or not self._left_out:
+            return inputs
+        left_out = {edge.name or edge.node for edge in stage.streams_from if edge.node in self._left_out}
+        return {name: stream for name, stream in inputs.items() if name not in left_out} or inputs
 
     def _unchanged(self, node: EventNode, streams: Sequence[str]) -> bool:
         """Say whether a variation can't change a node that reads ``streams``; where inline ones are, none is sure."""
@@ -252,13 +329,35 @@ class _Walk:
                 yield node, fill
 
     def _seeing(self, stage: Stage) -> Lowering:
-        """Return the lowering with the values that the formulas of ``stage`` can use."""
-        seen = self._outline.values[stage.id]
-        if not seen:
-            return self._lowering
+        """Return the lowering with the values that the formulas of ``stage`` can use, and what functions can see."""
+        names, seen = self._outline.values[stage.id], self._outline.seen(stage)
+        unseen = self._outline.valued.difference(names)
+        lowering = self._lowering if not unseen else replace(self._lowering, report=self._hinting(unseen))
+        if not names and not seen:
+            return lowering
         varied = None if self._variation is None else self._variation.name
         groups: dict[str, Named] = {}
-        for other in seen:
-            names = cast("Sequence[str]", getattr(self._outline.operations[other], "names", ()))
-            groups[other] = self._numbers.of_stage(other if varied is None else f"{other}@{varied}", names)
-        return replace(self._lowering, constants={**self._lowering.constants, **groups})
+        for other in names:
+            left = cast("Sequence[str]", getattr(self._outline.operations[other], "names", ()))
+            groups[other] = self._numbers.of_stage(other if varied is None else f"{other}@{varied}", left)
+        return replace(
+            lowering,
+            constants=ChainMap(groups, cast("dict[str, Named]", self._lowering.constants)),
+            products={
+                other: tuple(node if varied is None else f"{node}@{varied}" for node in nodes)
+                for other, nodes in seen.items()
+            },
+        )
+
+    def _hinting(self, unseen: frozenset[str]) -> Callable[[Fault], None]:
+        """Return what reports faults: a formula that names a value of a stage in ``unseen`` lacks a need."""
+
+        def report(fault: Fault) -> None:
+            named = _VALUE.match(fault.message)
+            missing = named is not None and named[1] in unseen
+            self._lowering.report(replace(fault, hint=f"write needs: [{named[1]}]") if named and missing else fault)
+
+        return report
+
+
+_VALUE = re.compile(r"unknown name '(\w+)\.\w+'")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
@@ -88,9 +88,10 @@ _C_HABITS = (
 )
 
 
-def parse(text: str) -> Node:
+def parse(text: str, functions: Collection[str] = ()) -> Node:
     """Return the checked tree of ``text``; columns count characters of ``text`` from 0.
 
+    :param functions: names of functions that are not ours, which can be called as well.
     :raises FormulaError: if ``text`` is not a formula; names are not looked up here.
 
     >>> canonical(parse("nMuon >= 2 && Muon_Pt[0.1 < Muon_Iso] > 20"))
@@ -101,7 +102,7 @@ def parse(text: str) -> Node:
         raise FormulaError("the formula is empty")
     try:
         tree = ast.parse(scanned.python, mode="eval").body
-        return walk(tree, _Converter(scanned).node)
+        return walk(tree, _Converter(scanned, functions).node)
     except SyntaxError as error:
         raise _unreadable(error, scanned) from None
     except (TooDeepError, RecursionError, MemoryError):
@@ -128,6 +129,7 @@ class _Converter:
     """Python's nodes to ours. Each method yields the nodes below to get them converted."""
 
     scanned: Scanned
+    functions: Collection[str] = ()
 
     def column(self, node: ast.expr | ast.keyword) -> int:
         """Return where ``node`` begins in the user's text."""
@@ -280,8 +282,13 @@ class _Converter:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else "sqrt"
             raise self.refuse(node.func, "only functions can be called", f"functions have bare names: {name}(x)")
         function = CALLS.get(node.func.id)
+        if function is None and node.func.id in self.functions:
+            if node.keywords or not node.args:
+                raise self.refuse(node, f"{node.func.id} takes arguments without names", f"write {node.func.id}(x)")
+            return (yield from self.applied(node, node.func.id, node.args))
         if function is None:
-            raise self.refuse(node.func, f"unknown function {node.func.id!r}", nearest(node.func.id, CALLS))
+            hint = nearest(node.func.id, [*CALLS, *self.functions])
+            raise self.refuse(node.func, f"unknown function {node.func.id!r}", hint)
         return (yield from self.applied(node, function.name, self.bound(node, function)))
 
     def bound(self, node: ast.Call, function: Function) -> list[ast.expr]:

@@ -46,7 +46,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Apply:
-    """A function or operator, by canonical name, on its arguments."""
+    """A function or operator, by canonical name, on its arguments; or one that is not ours, by its name."""
 
     function: str
     arguments: tuple[Node, ...]
@@ -170,7 +170,9 @@ def _member(name: str) -> str:
 
 
 def _applied(name: str, arguments: list[str]) -> str:
-    function = FUNCTIONS[name]
+    function = FUNCTIONS.get(name)
+    if function is None:
+        return f"{name}({', '.join(arguments)})"
     if function.symbol is None:
         return f"{function.calls[0]}({', '.join(_given(function, arguments))})"
     if name == "filter":

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import Fault, Location
+from fasthep_archive.workflow.code import Code, CodeFolder, Coder, distributions, resolved_code
 from fasthep_archive.workflow.datasets import (
     Dataset,
     declared_files,
@@ -21,7 +22,7 @@ from fasthep_archive.workflow.hanging import Observer, Render, Write
 from fasthep_archive.workflow.hints import read_execution, read_hooks
 from fasthep_archive.workflow.observing import observed, resolved_observer
 from fasthep_archive.workflow.profiles import Profiles, read_profiles
-from fasthep_archive.workflow.registered import read_registry
+from fasthep_archive.workflow.registered import FormulaFunction, read_functions, read_registry, resolved_functions
 from fasthep_archive.workflow.settings import (
     ArchiveSettings,
     Author,
@@ -34,6 +35,7 @@ from fasthep_archive.workflow.settings import (
     references,
     resolved_settings,
 )
+from fasthep_archive.workflow.snapshots import asked
 from fasthep_archive.workflow.stages import Stage, SubWorkflow, read_stages, resolved_stage
 from fasthep_archive.workflow.streams import (
     FieldAlias,
@@ -46,6 +48,7 @@ from fasthep_archive.workflow.streams import (
     read_layouts,
     read_primary,
     read_sources,
+    resolved_field,
     resolved_join,
     resolved_source,
     stream_ids,
@@ -64,9 +67,12 @@ from fasthep_archive.workflow.wiring import Edge
 __all__ = [
     "ArchiveSettings",
     "Author",
+    "Code",
+    "CodeFolder",
     "Dataset",
     "Edge",
     "FieldAlias",
+    "FormulaFunction",
     "Join",
     "JoinInput",
     "Layout",
@@ -106,6 +112,8 @@ class Workflow:
     :ivar workflows: by name; none: the document is one workflow.
     :ivar variations: in the order of the document.
     :ivar include_nominal: what the document says; the nominal result is there in any case.
+    :ivar functions: of formulas, that are not ours, by name.
+    :ivar code: the analysis's own code, as far as stages need it; none: they need none.
     :ivar broken: ids of stages and streams that have faults: what follows from these is not worth reporting.
     :ivar warnings: what the document says and has no effect, in the order of the files.
     :ivar document: where everything was written.
@@ -125,6 +133,8 @@ class Workflow:
     workflows: tuple[SubWorkflow, ...] = ()
     variations: tuple[Variation, ...] = ()
     include_nominal: bool = True
+    functions: tuple[FormulaFunction, ...] = ()
+    code: CodeFolder | None = None
     broken: frozenset[str]
     archive: ArchiveSettings
     warnings: tuple[Fault, ...] = field(compare=False, default=())
@@ -149,6 +159,13 @@ class Workflow:
         return tuple(stage.id for stage in self.stages if stage.id in wanted)
 
     @property
+    def distributions(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the installed distributions that provide each module that the analysis's code imports."""
+        own = (*(stage.code for stage in self.stages), *(item.code for item in self.fields))
+        codes = [code for code in (*own, *(item.code for item in self.functions)) if code is not None]
+        return distributions(sorted({name for code in codes for name in code.imports}))
+
+    @property
     def references(self) -> Mapping[str, ReferencedInput]:
         """Return where others can have the files of the datasets, by the names that these give them."""
         return references(self.archive, (file for dataset in self.datasets for file in dataset.files))
@@ -168,7 +185,8 @@ def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
     sources, joins = read_sources(draft), read_joins(draft)
     primary = read_primary(draft, streams)
     layouts = read_layouts(draft)
-    stages = read_stages(draft, streams, primary, {layout.name: layout for layout in layouts})
+    coder = Coder(draft)
+    stages = read_stages(draft, streams, primary, {layout.name: layout for layout in layouts}, coder)
     observers = observed(draft, *_nodes(stages.all, streams, joins))
     if not (stages.all or observers or any(source.observers for source in sources)):
         _refuse_nothing(draft)
@@ -179,17 +197,19 @@ def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
         name=name,
         version=text(draft.get("workflow", "version")),
         language=document.language,
-        datasets=addressed(draft, read_datasets(draft, required=toys is None), toys),
+        datasets=asked(draft, addressed(draft, read_datasets(draft, required=toys is None), toys), sources),
         sources=tuple(_observed(source, f"read.{source.id}", observers) for source in sources),
         joins=tuple(_observed(join, f"join.{join.id}", observers) for join in joins),
         primary_stream=primary,
-        fields=read_fields(draft, streams),
+        fields=read_fields(draft, streams, coder),
         outputs=layouts,
-        constants={**profiles.constants, **read_registry(draft), **_globals(draft)},
+        constants={**profiles.constants, **read_registry(draft, own=True), **_globals(draft)},
         stages=tuple(_observed(stage, f"stage.{stage.id}", observers) for stage in stages.all),
         workflows=stages.workflows,
         variations=variations,
         include_nominal=include_nominal(draft) or not variations,
+        functions=read_functions(draft, coder),
+        code=coder.folder,
         broken=stages.broken | (streams - {source.id for source in sources} - {join.id for join in joins}),
         archive=read_settings(draft, name, declared_files(draft)),
         warnings=tuple(sorted(dict.fromkeys(draft.warnings), key=_place)),
@@ -199,7 +219,7 @@ def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
     return workflow, tuple(sorted(dict.fromkeys(draft.faults), key=_place))
 
 
-def resolved(workflow: Workflow, files: Mapping[str, str] | None = None) -> JSON:
+def resolved(workflow: Workflow, files: Mapping[str, str] | None = None, code: str | None = None) -> JSON:
     """Return the document of the newest version that means ``workflow``, without includes and with all defaults.
 
     Read back with :func:`fasthep_archive.workflow.document.from_json`, it builds an equal workflow. The order of keys
@@ -207,6 +227,7 @@ def resolved(workflow: Workflow, files: Mapping[str, str] | None = None) -> JSON
 
     :param workflow: one that was built without faults.
     :param files: names to write in the place of the files that datasets name.
+    :param code: the directory to write in the place of that of the analysis's code.
     """
     named = {"name": workflow.name} | ({"version": workflow.version} if workflow.version is not None else {})
     document: dict[str, JSON] = {
@@ -215,9 +236,11 @@ def resolved(workflow: Workflow, files: Mapping[str, str] | None = None) -> JSON
         "data": {"datasets": [resolved_dataset(dataset, files or {}) for dataset in workflow.datasets]},
         "sources": {source.id: resolved_source(source) for source in workflow.sources},
         "archive": resolved_settings(workflow.archive, files or {}),
+        "code": resolved_code(workflow.code, code),
         "joins": {join.id: resolved_join(join) for join in workflow.joins},
         "primary_stream": workflow.primary_stream,
-        "fields": {alias.alias: {"stream": alias.stream, "branch": alias.branch} for alias in workflow.fields},
+        "fields": {alias.alias: resolved_field(alias) for alias in workflow.fields},
+        "registry": {"functions": functions} if (functions := resolved_functions(workflow.functions)) else None,
         "outputs": {layout.name: {"tree": layout.tree, "keep": list(layout.keep)} for layout in workflow.outputs},
         "observers": [
             {**resolved_observer(observer), "at": [f"join.{join.id}"]}

@@ -1,4 +1,4 @@
-"""Names that a document or profile registers for Python objects: those that are ours too are taken, others refused.
+"""Names that a document or profile registers for Python objects: functions of formulas, and what is ours too.
 
 Nothing is imported. An entry that names what this package has anyway (``numpy:sin`` as ``sin``, FAST-HEP's own
 operations) says nothing new; of constants the well-known ones have a value.
@@ -7,12 +7,15 @@ operations) says nothing new; of constants the well-known ones have a value.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, cast
 
 from fasthep_archive import registry
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
 from fasthep_archive.workflow import schema
+from fasthep_archive.workflow.code import Code, Coder
 from fasthep_archive.workflow.draft import Draft, mapping
 from fasthep_archive.workflow.values import DocumentPath
 
@@ -34,19 +37,64 @@ _FUNCTIONS: Mapping[str, str] = {
     ),
 }
 """Functions of formulas that are those of these modules, under the same names."""
+_WORDS = frozenset(word for words in _FUNCTIONS.values() for word in words.split())
 _FASTHEP = ("fasthep_", "hepflow.")
 """How modules of FAST-HEP start."""
 _LATER = "it is Python code, which this version of fasthep-archive does not call"
 
 
-def read_registry(draft: Draft) -> Mapping[str, JSON]:
-    """Return the constants of the key ``registry`` by name; report what stands for code that is not called."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormulaFunction:
+    """A function of the analysis that formulas can call.
+
+    :ivar target: ``module:function``. :ivar returns: type of its values.
+    :ivar code: of the function; none: there is none, or it has faults.
+    """
+
+    name: str
+    target: str
+    returns: Literal["float64", "int64", "bool"]
+    code: Code | None = None
+    path: DocumentPath = field(compare=False)
+
+
+def read_functions(draft: Draft, coder: Coder) -> tuple[FormulaFunction, ...]:
+    """Return the functions of the key ``registry`` that are not ours, by name; report those that are not there."""
+    found = []
+    for path, written in draft.entries("registry", "functions"):
+        name, entry = str(path[-1]), mapping(written) if isinstance(written, Mapping) else {}
+        target = str(entry.get("callable", written))
+        if not draft.sound(path) or _is_ours(name, target):
+            continue
+        if name in _WORDS or not name.isidentifier():
+            what = "is one of formulas already" if name in _WORDS else "is no name for formulas"
+            other = target.partition(":")[2]
+            hint = f"write {other}(...) in the formulas, and leave it out here" if other in _WORDS else None
+            draft.fault(path, f"function {name!r} {what}", hint or "choose another name", key=True)
+            continue
+        at = (*path, "callable") if entry else path
+        returns = cast("Literal['float64', 'int64', 'bool']", entry.get("returns", "float64"))
+        code = coder.function(target, at) if coder.placed else None
+        found.append(FormulaFunction(name=name, target=target, returns=returns, code=code, path=path))
+    return tuple(sorted(found, key=lambda item: item.name))
+
+
+def resolved_functions(functions: Sequence[FormulaFunction]) -> Mapping[str, JSON]:
+    """Return the functions as a document writes them, by name."""
+    return {item.name: {"callable": item.target, "returns": item.returns} for item in functions}
+
+
+def read_registry(draft: Draft, *, own: bool = False) -> Mapping[str, JSON]:
+    """Return the constants of the key ``registry`` by name; report what stands for code that is not called.
+
+    :param own: whether it is that of the document itself, whose functions :func:`read_functions` returns.
+    """
     for path, _ in draft.entries("registry"):
         section = str(path[-1])
         if section not in ("constants", "functions"):
             for entry, described in draft.entries(*path):
                 _check_entry(draft, section, entry, mapping(described))
-    for path, target in draft.entries("registry", "functions"):
+    for path, target in draft.entries("registry", "functions") if not own else ():
         _check_function(draft, path, str(target))
     constants: dict[str, JSON] = {}
     for path, target in draft.entries("registry", "constants"):
@@ -62,14 +110,15 @@ def read_registry(draft: Draft) -> Mapping[str, JSON]:
 
 def _check_function(draft: Draft, path: DocumentPath, target: str) -> None:
     name = str(path[-1])
+    if not _is_ours(name, target):
+        hint = "functions of the analysis stand in the document itself: registry: {functions: ...}"
+        draft.fault(path, f"function {name!r} is {target}: profiles can't register code", hint)
+
+
+def _is_ours(name: str, target: str) -> bool:
+    """Say whether a function is one that formulas have, under the same name."""
     module, _, attribute = target.partition(":")
-    if attribute == name and name in _FUNCTIONS.get(module, "").split():
-        return
-    known = sorted({word for words in _FUNCTIONS.values() for word in words.split()})
-    hint = "formulas have many functions: leave it out if it is one of them"
-    if attribute in known and attribute != name:
-        hint = f"write {attribute}(...) in the formulas, and leave it out here"
-    draft.fault(path, f"function {name!r} is {target}: {_LATER}", hint)
+    return attribute == name and name in _FUNCTIONS.get(module, "").split()
 
 
 def _check_entry(draft: Draft, section: str, path: DocumentPath, described: Mapping[str, JSON]) -> None:

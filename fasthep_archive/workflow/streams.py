@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
+from fasthep_archive import registry
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
+from fasthep_archive.workflow import parameters_calls, plugins
+from fasthep_archive.workflow.code import Code, Coder
 from fasthep_archive.workflow.datasets import declared_names
 from fasthep_archive.workflow.draft import Draft, mapping, sequence, text
 from fasthep_archive.workflow.hanging import Observer
@@ -15,11 +18,24 @@ from fasthep_archive.workflow.observing import read_observers, resolved_observer
 from fasthep_archive.workflow.values import DocumentPath
 
 MissingBranches = Literal["error", "ignore"]
+JoinKind = Literal["zip", "match"]
+Mismatch = Literal["error", "inner", "left"]
+_MISMATCHES: Mapping[JoinKind, tuple[str, ...]] = {"zip": ("error", "warn"), "match": ("error", "inner", "left")}
+"""What each kind of join can do about sources of different events; ``warn`` is an error as well."""
 
 DEFAULT_STREAM = "events"
 """The stream of a document without the key ``sources``."""
-_OPTIONS: Mapping[str, tuple[str, ...]] = {"workshop.toy_source": ("nevents", "seed", "weight", "event_weight")}
+_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "csv": ("header", "delimiter", "quote", "comment", "skip", "missing", "schema"),
+    "json": ("schema",),
+    "sql": ("connect", "query", "parameters", "snapshots"),
+    "workshop.toy_source": ("nevents", "seed", "weight", "event_weight"),
+}
 """Options of each kind of source that are no fields of :class:`Source`."""
+_TABLES = frozenset({"arrow", "csv", "feather", "json", "npz", "parquet", "workshop.parquet"})
+"""Kinds of sources whose files have columns in one table, where others have branches of trees."""
+_COMMON = frozenset({"kind", "stream_type", "tree", "branches", "missing_branches", "start", "stop", "inspect"})
+"""Keys of sources that are no options of a plug-in."""
 _MEANINGLESS = ("dataset", "event_type", "eventtype", "process")
 """Options of toy events that every dataset says of itself."""
 
@@ -29,7 +45,7 @@ class Source:
     """A stream of events read from files.
 
     :ivar id: of the stream; stages and aliases refer to it.
-    :ivar kind: ``root_tree``, ``workshop.parquet`` or ``workshop.toy_source``.
+    :ivar kind: ``root_tree``, ``parquet``, ``csv`` ..., or that of a plug-in.
     :ivar tree: name of the TTree or RNTuple; empty for kinds whose files hold one table.
     :ivar options: of the kind, beside what is named here.
     :ivar branches: branches that must be there beside those that stages name.
@@ -64,9 +80,16 @@ class JoinInput:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Join:
-    """A stream in which the entries of several sources stand side by side; all must have as many."""
+    """A stream in which the entries of several sources stand side by side.
+
+    :ivar kind: ``zip``: entry by entry, all must have as many; ``match``: those of the same event.
+    :ivar on: by which columns that is told. :ivar on_mismatch: what events mean that not all sources have.
+    """
 
     id: str
+    kind: JoinKind = "zip"
+    on: tuple[str, ...] = ()
+    on_mismatch: Mismatch = "error"
     inputs: tuple[JoinInput, ...]
     observers: tuple[Observer, ...] = ()
     path: DocumentPath = field(compare=False)
@@ -74,11 +97,24 @@ class Join:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FieldAlias:
-    """Another name for a branch of a stream."""
+    """A field of a stream beside its branches: another name for one, a formula, or what a function returns.
+
+    :ivar branch: that it is another name for; empty for others. :ivar expr: the formula; empty for others.
+    :ivar callable: ``module:function``; empty for others. :ivar columns: that the function sees.
+    :ivar returns: type of what it returns, ``float64``, ``list[bool]`` ...
+    :ivar like: of a list, the column that it has as many values as; empty: its own.
+    :ivar code: of the function; none: there is none, or it has faults.
+    """
 
     alias: str
     stream: str
-    branch: str
+    branch: str = ""
+    expr: str = ""
+    callable: str = ""
+    columns: tuple[str, ...] = ()
+    returns: str = ""
+    like: str = ""
+    code: Code | None = None
     path: DocumentPath = field(compare=False)
 
 
@@ -129,13 +165,29 @@ def read_joins(draft: Draft) -> tuple[Join, ...]:
         if not draft.sound(path):
             continue
         before = len(draft.faults)
-        join = Join(id=str(path[-1]), inputs=_join_inputs(mapping(value), path, draft), path=path)
+        join = _join(mapping(value), path, draft)
         if join.id in sources:
             draft.fault(path, f"join {join.id!r} has the id of a source", "rename the join", key=True)
         _check_join(join, sources, draft)
         if len(draft.faults) == before:
             joins.append(join)
     return tuple(sorted(joins, key=lambda join: join.id))
+
+
+def _join(entry: Mapping[str, JSON], path: DocumentPath, draft: Draft) -> Join:
+    kind = cast("JoinKind", entry.get("kind", "zip"))
+    written, allowed = str(entry.get("on_mismatch", "error")), _MISMATCHES[kind]
+    if written not in allowed:
+        hint = f"write {' or '.join(allowed)}"
+        draft.fault((*path, "on_mismatch"), f"a join of kind {kind} can't do {written!r}", hint)
+    return Join(
+        id=str(path[-1]),
+        kind=kind,
+        on=tuple(map(str, sequence(entry.get("on")))),
+        on_mismatch=cast("Mismatch", written) if kind == "match" else "error",
+        inputs=_join_inputs(entry, path, draft),
+        path=path,
+    )
 
 
 def _join_inputs(entry: Mapping[str, JSON], path: DocumentPath, draft: Draft) -> tuple[JoinInput, ...]:
@@ -150,7 +202,15 @@ def _join_inputs(entry: Mapping[str, JSON], path: DocumentPath, draft: Draft) ->
 
 
 def _check_join(join: Join, sources: frozenset[str], draft: Draft) -> None:
-    """Report inputs that are no sources, and two of one source or prefix."""
+    """Report inputs that are no sources, two of one source or prefix, and what a kind of join can't do."""
+    if join.kind == "zip" and join.on:
+        hint = "write kind: match to find entries by their columns"
+        draft.fault((*join.path, "on"), f"join {join.id!r} of kind zip has no use for 'on'", hint, key=True)
+    if join.kind == "match" and not join.on:
+        message = f"join {join.id!r} does not say by which columns events are matched"
+        draft.fault(join.path, message, "write on: [run, luminosityBlock, event]")
+    if join.kind == "match" and len(join.inputs) < 2:
+        draft.fault((*join.path, "inputs"), f"join {join.id!r} has nothing to match its only source with")
     for number, item in enumerate(join.inputs):
         place = (*join.path, "inputs", number, "source")
         if item.source not in sources:
@@ -172,18 +232,76 @@ def read_primary(draft: Draft, known: frozenset[str]) -> str | None:
     return named or (next(iter(known)) if len(known) == 1 else None)
 
 
-def read_fields(draft: Draft, known: frozenset[str]) -> tuple[FieldAlias, ...]:
-    """Return the aliases without faults by name."""
-    aliases = []
+def read_fields(draft: Draft, known: frozenset[str], coder: Coder) -> tuple[FieldAlias, ...]:
+    """Return the fields without faults by name."""
+    found = []
     for path, value in draft.entries("fields"):
-        entry = mapping(value)
-        alias = FieldAlias(alias=str(path[-1]), stream=str(entry["stream"]), branch=str(entry["branch"]), path=path)
-        if known and alias.stream not in known:
-            message = f"alias {alias.alias!r} refers to the unknown stream {alias.stream!r}"
+        if not draft.sound(path):
+            continue
+        alias = _field(mapping(value), path, draft, coder)
+        if known and alias is not None and alias.stream not in known:
+            what = "alias" if alias.branch else "field"
+            message = f"{what} {alias.alias!r} refers to the unknown stream {alias.stream!r}"
             draft.fault((*path, "stream"), message, _known(alias.stream, known))
-        else:
-            aliases.append(alias)
-    return tuple(sorted(aliases, key=lambda alias: alias.alias))
+        elif alias is not None:
+            found.append(alias)
+    return tuple(sorted(found, key=lambda alias: alias.alias))
+
+
+def _field(entry: Mapping[str, JSON], path: DocumentPath, draft: Draft, coder: Coder) -> FieldAlias | None:
+    """Return a field; none after reporting that it is not one of the three things that it can be."""
+    name, stream = str(path[-1]), str(entry["stream"])
+    kinds = [key for key in ("branch", "expr", "callable") if key in entry]
+    if len(kinds) != 1:
+        written = f"has {' and '.join(kinds)}" if kinds else "says nothing but its stream"
+        draft.fault(path, f"field {name!r} {written}", "write one of: branch, expr, callable", key=True)
+        return None
+    called = {"columns", "returns"}
+    if (wrong := sorted(called & entry.keys())) and kinds != ["callable"]:
+        draft.fault((*path, wrong[0]), f"{wrong[0]!r} belongs to a callable", "leave it out", key=True)
+        return None
+    if kinds != ["callable"]:
+        return FieldAlias(
+            alias=name, stream=stream, branch=str(entry.get("branch", "")), expr=str(entry.get("expr", "")), path=path
+        )
+    if lacking := sorted(called - entry.keys()):
+        hint = "write {callable: module:function, columns: [Muon_px], returns: float64}"
+        draft.fault(path, f"field {name!r} lacks {' and '.join(lacking)}", hint, key=True)
+        return None
+    return _called(entry, name, path, draft, coder)
+
+
+def _called(entry: Mapping[str, JSON], name: str, path: DocumentPath, draft: Draft, coder: Coder) -> FieldAlias | None:
+    """Return a field that a function returns; none after a fault."""
+    columns = parameters_calls.listed_columns(entry["columns"], path, draft)
+    returned = parameters_calls.returned({name: entry["returns"]}, columns, (*path, "returns"), draft)
+    for place in ((*path, "returns", name), (*path, "returns", 0), (*path, "returns", 0, "like")):
+        draft.moved[place] = (*path, "returns")
+    target = str(entry["callable"])
+    code = coder.function(target, (*path, "callable")) if coder.placed else None
+    if not returned:
+        return None
+    kind = cast("Mapping[str, str]", returned[0])
+    return FieldAlias(
+        alias=name,
+        stream=str(entry["stream"]),
+        callable=target,
+        columns=tuple(columns),
+        returns=kind["type"],
+        like=kind.get("like", ""),
+        code=code,
+        path=path,
+    )
+
+
+def resolved_field(alias: FieldAlias) -> JSON:
+    """Return the field as a document writes it."""
+    if alias.branch:
+        return {"stream": alias.stream, "branch": alias.branch}
+    if alias.expr:
+        return {"stream": alias.stream, "expr": alias.expr}
+    returns = f"{alias.returns} like {alias.like}" if alias.like else alias.returns
+    return {"stream": alias.stream, "callable": alias.callable, "columns": list(alias.columns), "returns": returns}
 
 
 def read_layouts(draft: Draft) -> tuple[Layout, ...]:
@@ -201,7 +319,7 @@ def resolved_source(source: Source) -> JSON:
     optional: dict[str, JSON] = {
         "tree": source.tree or None,
         "missing_branches": source.missing_branches if source.kind == "root_tree" else None,
-        "columns" if source.kind == "workshop.parquet" else "branches": source.branches,
+        "columns" if source.kind in _TABLES else "branches": source.branches,
         "start": source.start,
         "stop": source.stop,
         "inspect": [resolved_observer(observer) for observer in source.observers] or None,
@@ -220,7 +338,9 @@ def resolved_source(source: Source) -> JSON:
 
 def resolved_join(join: Join) -> JSON:
     """Return the join as a document writes it; what observes it stands elsewhere."""
-    return {"kind": "zip", "inputs": [{"source": item.source, "prefix": item.prefix} for item in join.inputs]}
+    matched: dict[str, JSON] = {"on": list(join.on), "on_mismatch": join.on_mismatch} if join.kind == "match" else {}
+    inputs: list[JSON] = [{"source": item.source, "prefix": item.prefix} for item in join.inputs]
+    return {"kind": join.kind, **matched, "inputs": inputs}
 
 
 def _known(name: str, known: frozenset[str]) -> str:
@@ -229,8 +349,8 @@ def _known(name: str, known: frozenset[str]) -> str:
 
 def _source(name: str, entry: Mapping[str, JSON], path: DocumentPath, draft: Draft) -> Source:
     kind = str(entry.get("kind", "root_tree"))
-    columns = entry.get("columns" if kind == "workshop.parquet" else "branches")
-    if kind == "workshop.parquet":
+    columns = entry.get("columns" if kind in _TABLES else "branches")
+    if kind in _TABLES:
         draft.moved[(*path, "branches")] = (*path, "columns")
     for key in _MEANINGLESS if kind == "workshop.toy_source" and declared_names(draft) else ():
         if key in entry:
@@ -240,7 +360,7 @@ def _source(name: str, entry: Mapping[str, JSON], path: DocumentPath, draft: Dra
         kind=kind,
         stream_type="event_stream",
         tree=str(entry.get("tree", "")),
-        options={key: entry[key] for key in _OPTIONS.get(kind, ()) if key in entry},
+        options=_options(kind, entry, path, draft),
         branches=None if columns is None else tuple(map(str, sequence(columns))),
         missing_branches=cast("MissingBranches", entry.get("missing_branches", "error")),
         start=_entry(entry.get("start")),
@@ -248,6 +368,16 @@ def _source(name: str, entry: Mapping[str, JSON], path: DocumentPath, draft: Dra
         observers=read_observers(draft, (*path, "inspect")),
         path=path,
     )
+
+
+def _options(kind: str, entry: Mapping[str, JSON], path: DocumentPath, draft: Draft) -> Mapping[str, JSON]:
+    """Return the options of a kind beside what all sources have; those of a plug-in are what it says itself."""
+    if registry.is_ours("sources", kind):
+        plugins.checked("sources", kind, {}, (*path, "kind"), draft)  # which another may provide too
+        return {key: entry[key] for key in _OPTIONS.get(kind, ()) if key in entry}
+    options = {key: value for key, value in entry.items() if key not in _COMMON}
+    plugins.checked("sources", kind, options, path, draft)
+    return options
 
 
 def _default_source(draft: Draft) -> Source:
