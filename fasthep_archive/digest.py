@@ -47,8 +47,12 @@ def canonical(value: JSON) -> str:
 
 def _checked(value: JSON) -> JSON:
     """Refuse what ``json`` would turn into something else without a word (integer keys, tuples stay lists)."""
+    if type(value) is str or value is None:  # most values are
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} has no canonical JSON form")
+    if isinstance(value, (list, tuple)):
+        return [_checked(item) for item in value]
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):

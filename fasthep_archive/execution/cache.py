@@ -21,9 +21,14 @@ AREAS: Mapping[str, tuple[str, str]] = {
     "kernels": ("kernels/*", "compiled formulas"),
     "copies": ("inputs/*", "remote input files"),
     "generated": ("generated/*", "generated input files"),
+    "snapshots": ("snapshots/*", "results of queries to databases"),
     "digests": ("digests/*", "digests of input files"),
+    "looks": ("looks/*", "what input files hold"),
+    "closures": ("closures/*", "which packages belong to this tool"),
     "environments": ("environments/*", "environments that bundles lock"),
     "wheels": ("trees/*", "wheels that were built here"),
+    "children": ("children/*", "left by killed processes"),
+    "carried": ("carried/*", "wheels that every bundle carries"),
     "indexes": ("artifacts/*", "what package indexes answered"),
 }
 """What is kept where, as patterns of files and directories that are removed as a whole, and what that is."""

@@ -68,7 +68,7 @@ class _Reasons:
         self._before = before
         self._now = now
         self._workflow = workflow
-        self._changes = {} if before is None else _stage_changes(before.document, now.document)
+        self._changes = {} if before is None else _stage_changes(before, now)
         self._around = [] if before is None else list(_around(before.document, now.document))
 
     def of_pass(self, step: Pass, nodes: Sequence[str]) -> Iterator[str]:
@@ -140,16 +140,29 @@ class _Reasons:
         return f"input {now.file} is cut into other partitions, or read for another dataset"
 
 
-def _stage_changes(before: Mapping[str, JSON], now: Mapping[str, JSON]) -> Mapping[str, tuple[str, ...]]:
+def _stage_changes(before: Ledger, now: Ledger) -> Mapping[str, tuple[str, ...]]:
     """Return what changed in each stage: ``DiMuonMass: axes[0].bins.nbins 60 -> 80``."""
-    then, here = _stages(before), _stages(now)
+    then, here = _stages(before.document), _stages(now.document)
     found: dict[str, tuple[str, ...]] = {}
     for stage, entry in here.items():
         if stage not in then:
             found[stage] = (f"{stage} is new",)
         else:
-            found[stage] = tuple(f"{stage}: {change}" for change in _differences(then[stage], entry, ""))
+            changed = (f"{stage}: {change}" for change in _differences(then[stage], entry, ""))
+            code = _code_changes(before.code.get(stage, {}), now.code.get(stage, {}))
+            found[stage] = (*changed, *(f"code of stage {stage} changed: {part}" for part in code))
     return found
+
+
+def _code_changes(before: Mapping[str, Digest], now: Mapping[str, Digest]) -> Iterator[str]:
+    """Yield the parts of a stage's code that are others than before: ``function fit in model.py``."""
+    for part in sorted({*before, *now}):
+        if part not in now:
+            yield f"{part} is gone"
+        elif part not in before:
+            yield f"{part} is new"
+        elif before[part] != now[part]:
+            yield part
 
 
 def _stages(document: Mapping[str, JSON]) -> Mapping[str, JSON]:

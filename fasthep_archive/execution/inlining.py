@@ -8,8 +8,10 @@ what the variation exports, under new names.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeAlias, cast
 
+from fasthep_archive.errors import Fault
 from fasthep_archive.execution.outline import Outline
 from fasthep_archive.kernels.program import Value
 from fasthep_archive.operations.protocol import Operation
@@ -37,11 +39,15 @@ def _nodes(stage: Stage) -> Mapping[str, str]:
 
 
 class Forks:
-    """The forks of all inline variations during one walk over the stages."""
+    """The forks of all inline variations during one walk over the stages.
+
+    :ivar faults: those that stages have on forks, with the variation.
+    """
 
     def __init__(self, outline: Outline, dataset: Dataset):
         self._outline = outline
         self._dataset = dataset
+        self.faults: list[tuple[Variation, Fault]] = []
         self._forked: dict[str, dict[str, Stream]] = {item.name: {} for item in outline.inline_variations}
 
     def passed(self, stage: Stage) -> None:
@@ -81,8 +87,9 @@ class Forks:
             if name in inputs
         }
         if operation is not None:
+            apart = replace(lowering, report=lambda fault: self.faults.append((variation, fault)))
             lower = cast("Operation", operation).lower
-            forked[stage.id], _ = lower(lowering, beside, stage.id, (*stage.path, "params"))
+            forked[stage.id], _ = lower(apart, beside, stage.id, (*stage.path, "params"))
 
     def _end(self, variation: Variation, stage: Stage, inputs: Streams, exports: _Exports, lowering: Lowering) -> None:
         """Add what ``variation`` exports to the first of the stage's inputs that is forked."""

@@ -49,4 +49,5 @@ def derived_key(derivation: Derivation, takes: Sequence[tuple[str, Digest]], ver
 
 def read_text(read: Read) -> JSON:
     """Return what is read of a file, as JSON."""
-    return [read.kind, read.tree, read.prefix, read.options]
+    matched: list[JSON] = [list(read.on), read.on_mismatch] if read.on else []
+    return [read.kind, read.tree, read.prefix, read.options, *matched]

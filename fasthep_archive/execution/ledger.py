@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -48,6 +48,7 @@ class Ledger:
     :ivar version: of this tool and its code. :ivar document: resolved, in the newest version of the language.
     :ivar passes: by the name of the task. :ivar nodes: products, by node id.
     :ivar kinds: digests of what each node adds up, by node id, for each kind of partition.
+    :ivar code: what the code of each stage is made of that calls any: digests of functions, modules and files.
     """
 
     version: str
@@ -55,6 +56,7 @@ class Ledger:
     passes: Mapping[str, PassFacts]
     kinds: tuple[Mapping[str, Digest], ...]
     nodes: Mapping[str, NodeFacts]
+    code: Mapping[str, Mapping[str, Digest]] = field(default_factory=dict)
 
 
 def ledger_of(plan: Plan, workflow: Workflow, version: str) -> Ledger:
@@ -79,6 +81,7 @@ def ledger_of(plan: Plan, workflow: Workflow, version: str) -> Ledger:
         passes=passes,
         kinds=tuple(kinds),
         nodes={node.node.id: _facts(node, plan) for node in plan.nodes},
+        code={stage.id: stage.code.parts for stage in workflow.stages if stage.code is not None},
     )
 
 
@@ -101,6 +104,7 @@ def _read(path: Path) -> Ledger | None:
             passes={name: PassFacts(**facts) for name, facts in content["passes"].items()},
             kinds=tuple(content["kinds"]),
             nodes={name: NodeFacts(**facts) for name, facts in content["nodes"].items()},
+            code=content.get("code", {}),
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None
@@ -115,6 +119,7 @@ def write_ledger(root: Path, workflow: Workflow, ledger: Ledger) -> None:
         "passes": {name: asdict(facts) for name, facts in ledger.passes.items()},
         "kinds": list(ledger.kinds),
         "nodes": {name: asdict(facts) for name, facts in ledger.nodes.items()},
+        "code": ledger.code,
     }
     for path in _paths(root, workflow):
         write_atomically(path, canonical(content).encode())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -23,7 +24,9 @@ class Settings:
     :ivar digests: where the digests of input files come from: ``none`` (the plan is only looked at), ``remembered``
         for files that look unchanged, or ``read`` from every byte.
     :ivar fetching: where the fetching of remote files is shown. None: nothing is fetched; of a file of which there is
-        no copy yet, nothing is known, which is a warning, and a fault if digests are wanted.
+        no copy yet, nothing is known, which is a warning, and a fault if digests are wanted. The same holds for
+        databases, which are asked each time.
+    :ivar environ: environment variables, for what a document says of databases.
     """
 
     chunk: int
@@ -33,3 +36,4 @@ class Settings:
     digests: Digests
     workers: int
     fetching: Progress | None = None
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)

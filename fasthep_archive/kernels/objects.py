@@ -57,6 +57,11 @@ def obtain(directory: Path, key: Mapping[str, JSON], compiled: Callable[[], Obje
     return found
 
 
+def is_kept(directory: Path, key: Mapping[str, JSON]) -> bool:
+    """Return whether there is whole object code for ``key`` in ``directory``."""
+    return _read(directory / f"{digest.of_json(key)}.object", key) is not None
+
+
 def _encoded(key: Mapping[str, JSON], made: ObjectCode) -> bytes:
     header = {
         "key": key,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.kernels.program import Value
@@ -34,16 +33,15 @@ class BuildLeptonMetCandidate:
     @classmethod
     def read(cls, params: Mapping[str, JSON]) -> BuildLeptonMetCandidate:
         """Return the operation of checked parameters."""
-        selection = cast("Mapping[str, Sequence[str]]", params["selection"])
-        keep = cast("Mapping[str, Sequence[str]]", params["keep"])
+        selection, keep = objects.listed_texts(params["selection"]), objects.listed_texts(params["keep"])
         return cls(
             lepton=str(params["lepton"]),
             met=str(params["met"]),
             output=str(params["output"]),
-            lepton_selection=tuple(selection["lepton"]),
-            candidate_selection=tuple(selection["candidate"]),
-            keep_candidate=tuple(keep["candidate"]),
-            keep_lepton=tuple(keep["lepton"]),
+            lepton_selection=selection["lepton"],
+            candidate_selection=selection["candidate"],
+            keep_candidate=keep["candidate"],
+            keep_lepton=keep["lepton"],
         )
 
     def lower(

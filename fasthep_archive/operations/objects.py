@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
+from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError, Fault, FormulaError, nearest
 from fasthep_archive.formula.parse import parse
 from fasthep_archive.kernels.program import Value
@@ -120,11 +121,16 @@ def formula(lowering: Lowering, text: str, own: Mapping[str, Named], path: Path)
     :raises Uncertain: after the report.
     """
     try:
-        return lowering.builder.formula(parse(text), Names(lowering, own))
+        return lowering.builder.formula(parse(text, lowering.builder.functions), Names(lowering, own))
     except FormulaError as error:
         hint = error.hint or "names in this formula are those of an object's fields, and of globals"
         lowering.report(Fault(error.message, lowering.where(path, error.column), hint))
         raise Uncertain(path) from None
+
+
+def listed_texts(params: JSON) -> Mapping[str, tuple[str, ...]]:
+    """Return the lists of texts of checked parameters, by name: formulas of ``selection``, fields of ``keep``."""
+    return {name: tuple(texts) for name, texts in cast("Mapping[str, Sequence[str]]", params).items()}
 
 
 def cuts(lowering: Lowering, texts: Sequence[str], own: Mapping[str, Named], like: Value, path: Path) -> Value | None:

@@ -38,16 +38,15 @@ class BuildPairs:
     @classmethod
     def read(cls, params: Mapping[str, JSON]) -> BuildPairs:
         """Return the operation of checked parameters."""
-        selection = cast("Mapping[str, Sequence[str]]", params["selection"])
-        keep = cast("Mapping[str, Sequence[str]]", params["keep"])
+        selection, keep = objects.listed_texts(params["selection"]), objects.listed_texts(params["keep"])
         return cls(
             collections=tuple(cast("Sequence[str]", params["collections"])),
             output=str(params["output"]),
-            pair=tuple(selection["pair"]),
-            candidate=tuple(selection["candidate"]),
+            pair=selection["pair"],
+            candidate=selection["candidate"],
             sort=Sorting.read(params["sort"]),
-            keep_candidate=tuple(keep["candidate"]),
-            keep_constituents=tuple(keep["constituents"]),
+            keep_candidate=keep["candidate"],
+            keep_constituents=keep["constituents"],
         )
 
     def lower(

@@ -16,11 +16,12 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from types import FunctionType, ModuleType
+from types import FunctionType
 
 import numpy as np
 from llvmlite import ir
+
+from fasthep_archive.kernels.elementary.restricted import constant_of, definitions
 
 DOUBLE, WORD, BOOL = ir.DoubleType(), ir.IntType(64), ir.IntType(1)
 LIMBS = WORD.as_pointer()
@@ -77,7 +78,7 @@ class Library:
         assert isinstance(source, FunctionType), "functions of modules only"
         module = inspect.getmodule(source)
         assert module is not None, "functions of modules only"
-        return Body(self, _definitions(module)[source.__name__], source.__globals__, name).function
+        return Body(self, definitions(module)[source.__name__], source.__globals__, name).function
 
     def table(self, name: str, values: np.ndarray[tuple[int], np.dtype[np.generic]]) -> ir.Value:
         """Return the address of a constant array."""
@@ -248,7 +249,7 @@ class Body:
         return value if value.type == BOOL else self._builder.icmp_signed("!=", value, ir.Constant(value.type, 0))
 
     def _value(self, node: ast.expr) -> ir.Value:
-        constant = _constant(node)
+        constant = constant_of(node)
         if constant is not None:
             return _literal(constant)
         writer = getattr(self, f"_read_{type(node).__name__.lower()}", None)
@@ -435,12 +436,6 @@ class Body:
         return LoweringError(f"{self._where}: not in the language: {ast.unparse(node)}")
 
 
-@cache
-def _definitions(module: ModuleType) -> Mapping[str, ast.FunctionDef]:
-    tree = ast.parse(inspect.getsource(module))
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-
-
 def _kind(annotation: ast.expr | None) -> ir.Type:
     """Return the type that an annotation stands for."""
     match annotation:
@@ -453,16 +448,6 @@ def _kind(annotation: ast.expr | None) -> ir.Type:
         case _:
             pass
     raise LoweringError(f"no type: {ast.unparse(annotation) if annotation else 'nothing'}")
-
-
-def _constant(node: ast.expr) -> bool | int | float | None:
-    """Return the value of an expression of literals; none if it has names."""
-    if any(isinstance(part, (ast.Name, ast.Tuple)) for part in ast.walk(node)):
-        return None
-    if isinstance(node, ast.Constant):
-        return node.value if isinstance(node.value, (bool, int, float)) else None
-    value: bool | int | float = eval(compile(ast.Expression(node), "constant", "eval"), {})  # noqa: S307 - literals
-    return value
 
 
 def _literal(value: bool | float) -> ir.Constant:
