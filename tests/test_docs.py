@@ -10,9 +10,11 @@ import runpy
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import Command
@@ -191,6 +193,17 @@ def a_finished_run(reader: Session, request: pytest.FixtureRequest) -> None:
     )
 
 
+def an_environment_of_its_own(reader: Session, request: pytest.FixtureRequest) -> None:
+    """An environment with this package, into which packages can be installed; no index answers."""
+    root = reader.home / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(root)], check=True)
+    site = next(root.glob("lib/python*/site-packages"))
+    (site / "all.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+    for name, words in {"fasthep-archive": "-m fasthep_archive", "python3": ""}.items():
+        (reader.home / "programs" / name).write_text(f'#!/bin/sh\nexec "{root}/bin/python" {words} "$@"\n')
+    reader.variables |= {"PIP_NO_BUILD_ISOLATION": "0", "PIP_ROOT_USER_ACTION": "ignore"}
+
+
 def a_bundle_of_another_machine(reader: Session, request: pytest.FixtureRequest) -> None:
     """A bundle made where an event lay on the other side of the edge of a bin, with another numba."""
     from fasthep_archive.environment import snapshot
@@ -198,13 +211,13 @@ def a_bundle_of_another_machine(reader: Session, request: pytest.FixtureRequest)
 
     take, run_plan = snapshot.take, run.run_plan
 
-    def took(_environ: Mapping[str, str]) -> snapshot.Snapshot:
-        taken = take(reader.variables)
+    def took(_environ: Mapping[str, str], **others: Any) -> snapshot.Snapshot:
+        taken = take(reader.variables, **others)
         packages = (replace(item, version="0.60.0") if item.name == "numba" else item for item in taken.packages)
         return replace(taken, packages=tuple(packages))
 
-    def ran(*arguments: object) -> run.Results:
-        results = run_plan(*arguments)  # type: ignore[arg-type]
+    def ran(*arguments: Any, **others: Any) -> run.Results:
+        results = run_plan(*arguments, **others)
         (output,) = results.outputs["DiMuonMass"]
         other = replace(output, content=with_an_event_moved(output.content))
         return replace(results, outputs={**results.outputs, "DiMuonMass": (other,)})
@@ -242,8 +255,10 @@ PREPARED: Mapping[str, Prepare] = {
     "docs/how-to/migrate.md": a_copy_of_the_example,
     "docs/how-to/pack-large-data.md": a_copy_of_the_example,
     "docs/how-to/replay-without-installing.md": a_bundle,
+    "docs/how-to/run-on-a-cluster.md": a_copy_of_the_example,
     "docs/how-to/see-what-would-run.md": a_copy_of_the_example,
     "docs/how-to/what-packing-refuses.md": a_copy_of_the_example,
+    "docs/how-to/write-a-plugin.md": an_environment_of_its_own,
     "docs/reference/products.md": a_finished_run,
 }
 """What the reader of a page has before the first line."""

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from fasthep_archive.formula.parse import parse
 from fasthep_archive.kernels import arithmetic
-from fasthep_archive.kernels.compile import _arithmetic
+from fasthep_archive.kernels.compile import _arithmetic, compile_program
+from fasthep_archive.kernels.program import Builder
 
 FLOATS = [0.0, -0.0, 1.0, -1.0, 0.1, -0.3, 7.0, -7.5, 1e300, -1e-300, 5e-324, math.inf, -math.inf, math.nan]
 INTEGERS = [0, 1, -1, 2, -2, 7, -7, 63, 64, 2**62, 2**63 - 1, -(2**63)]
@@ -38,6 +40,13 @@ def test_float_division_is_numpys(x: float, y: float, compiled: ModuleType):
     with np.errstate(all="ignore"):
         assert same(compiled.floor_divide_float64(x, y), np.floor_divide(x, y))
         assert same(compiled.remainder_float64(x, y), np.remainder(x, y))
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1 / 0", math.inf), ("-0.1 / 0", -math.inf), ("0 / 0", math.nan)])
+def test_literals_are_divided_by_zero_as_anything_is(text: str, expected: float, kernel_cache: Path):
+    builder = Builder({})
+    kernel = compile_program(builder.program([builder.formula(parse(text), {})]), cache=kernel_cache)
+    assert same(kernel({}, {}, 1)[0].content[0], expected)
 
 
 @given(st.floats(), st.floats())

@@ -14,6 +14,7 @@ from fasthep_archive.archive.checking import Checked, check
 from fasthep_archive.archive.comparing import diff
 from fasthep_archive.archive.drawing import graph
 from fasthep_archive.archive.hydrating import Hydrated, hydrate
+from fasthep_archive.archive.listing import plugins
 from fasthep_archive.archive.migrating import migrate
 from fasthep_archive.archive.opening import open_bundle, open_run, verify
 from fasthep_archive.archive.packing import Packed, pack
@@ -40,6 +41,7 @@ __all__ = [
     "open_bundle",
     "open_run",
     "pack",
+    "plugins",
     "prune",
     "replay",
     "run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from fasthep_archive import __version__
 from fasthep_archive.archive.surroundings import AnyPath, code_version, surroundings
 from fasthep_archive.context import Context, NoProgress
-from fasthep_archive.errors import UsageError, WorkflowError
+from fasthep_archive.errors import Fault, UsageError, WorkflowError
 
 if TYPE_CHECKING:
     from fasthep_archive.execution.plan import Plan
@@ -58,13 +59,17 @@ def checked(read: Document, context: Context, digests: Digests, chunk: int | Non
 
     :param fetching: whether remote inputs are fetched, where there is no copy of what their servers have.
     """
+    from fasthep_archive.execution.globs import expanded
     from fasthep_archive.execution.planner import CHUNK, Settings, make_plan
     from fasthep_archive.operations.reading import operations
     from fasthep_archive.workflow.model import build
 
     if chunk is not None and chunk < 1:
         raise UsageError(f"a partition can't have {chunk} events", hint="--chunk takes a number from 1")
-    workflow, faults = build(read)
+    written, faults = build(read)
+    unmatched: list[Fault] = []
+    workflow = expanded(written, Path.cwd(), unmatched.append)
+    faults = (*faults, *unmatched)
     settings = Settings(
         chunk=chunk or CHUNK,
         version=code_version(),
@@ -73,6 +78,7 @@ def checked(read: Document, context: Context, digests: Digests, chunk: int | Non
         digests="none" if faults else digests,
         workers=context.workers,
         fetching=context.progress if fetching and not faults else None,
+        environ=os.environ,
     )
     plan, more = make_plan(workflow, operations(workflow, version=__version__), settings)
     if faults or more:

@@ -29,6 +29,7 @@ def _side(opened: Bundle) -> Side:
     from fasthep_archive.bundle import layout
     from fasthep_archive.environment.snapshot import Snapshot
     from fasthep_archive.verification.diff import Side
+    from fasthep_archive.workflow.code import functions
     from fasthep_archive.workflow.document import from_json
     from fasthep_archive.workflow.model import build
 
@@ -54,4 +55,5 @@ def _side(opened: Bundle) -> Side:
         environment=Snapshot.from_json(opened.json(layout.SNAPSHOT)),
         policies=workflow.archive.verify,
         hashes={package.name: package.hashes for package in summary.parts.environment},
+        functions=functions({name: opened.read(layout.CODE + name) for name in summary.parts.code}),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fasthep_archive.archive.running import Ran
 from fasthep_archive.context import Context
 
 if TYPE_CHECKING:
@@ -47,6 +48,19 @@ class Gate:
         from fasthep_archive.bundle import gate
 
         self._examine(gate.of_staged(staged))
+
+    def opened(self, ran: Ran) -> None:
+        """Refuse a run whose scripts have opened files that they do not declare.
+
+        :raises WorkflowError: naming these.
+        """
+        from fasthep_archive.bundle import gate
+        from fasthep_archive.operations.access import SUFFIX
+
+        names = [item.name for item in ran.record.outputs if item.name.endswith(SUFFIX)]
+        found = [each for name in names for each in gate.opened(name, (ran.directory / name).read_bytes())]
+        self._findings += tuple(found)
+        gate.refuse(found, self._allowed, advice=gate.DECLARE)
 
     def members(self, own: Mapping[str, Collection[str] | None]) -> Callable[[Sequence[Member]], None]:
         """Return what examines all members, and in wheels what the author may have written.

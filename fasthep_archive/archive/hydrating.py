@@ -119,7 +119,8 @@ def _staged(opened: Bundle, root: Path) -> Staged:
     main = opened.main
     made = (layout.RESOLVED, layout.GRAPH, main)
     others = sorted(name for name in opened.names(layout.WORKFLOW) if name not in made)
-    return Staged(root=root, main=main, documents=(main, *others), originals=(), inputs={})
+    code = tuple(opened.names(layout.CODE))
+    return Staged(root=root, main=main, documents=(main, *others), originals=(), inputs={}, code=code)
 
 
 def _downloaded(

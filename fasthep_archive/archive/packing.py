@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from fasthep_archive.archive.checking import checked, document, resolved
+from fasthep_archive.archive.checking import Checked, checked, document, resolved
 from fasthep_archive.archive.gating import Gate
 from fasthep_archive.archive.running import Device, Ran, Wanted, carry_out, selected
 from fasthep_archive.archive.sealing import Sealed, sealed
-from fasthep_archive.archive.surroundings import AnyPath, bundle_target, empty_store, in_use, surroundings, workspace
-from fasthep_archive.context import Context, Progress
+from fasthep_archive.archive.surroundings import (
+    AnyPath,
+    bundle_target,
+    empty_store,
+    in_use,
+    roots,
+    surroundings,
+    workspace,
+)
+from fasthep_archive.context import PROCESSES, Context, Progress
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import UsageError
 
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from fasthep_archive.bundle.staging import Staged
     from fasthep_archive.environment.prepare import Prepared
     from fasthep_archive.execution.record import Record
+    from fasthep_archive.workflow.model import Workflow
 
 Form: TypeAlias = Literal["default", "thin", "fat"]
 """``thin``: inputs, wheels and large outputs are referenced, not included; ``fat``: everything is included, for a
@@ -64,6 +73,7 @@ def pack(
     workers: int | None = None,
     chunk: int | None = None,
     language: str | None = None,
+    executor: str = PROCESSES,
     cache: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> Packed:
@@ -73,7 +83,7 @@ def pack(
     :param platforms: platforms besides this one whose wheels a fat bundle carries, in pip's words.
     :param index: whether a package index may be asked for hashes and wheels.
     :param allow: ids of what the gate refused and the author lets through.
-    :param device: where passes are computed.
+    :param device: where passes are computed. :param executor: what computes, as in ``run``.
     :raises UsageError: for platforms without a fat bundle, or a place where nothing can be written.
     :raises WorkflowError: for faults of the document, and for secrets and paths that must not be published.
     """
@@ -82,29 +92,35 @@ def pack(
 
     if platforms and form != "fat":
         raise UsageError("--platform names wheels to carry, and only a fat bundle carries them", hint="say --fat too")
-    context = surroundings(cache, workers, progress)
+    context = surroundings(cache, workers, progress, executor)
     found = checked(document(workflow, language), context, "none", chunk)
     target = bundle_target(Path(bundle if bundle is not None else f"{found.workflow.name}{SUFFIX}"))
     with in_use(context), workspace(target.parent) as space:
-        staged = stage(found.workflow, {file.name: file.path for file in found.plan.inputs}, space / "staged")
+        located = {file.name: file.path for file in found.plan.inputs}
+        staged = stage(_with_origins(found), located, space / "staged")
         gate = Gate(found.workflow, context, allow)
         gate.documents(staged)
-        prepared = _prepared(space / "wheels", context, fat=form == "fat", platforms=platforms, index=index)
+        prepared = _prepared(
+            found.workflow, space / "wheels", context, fat=form == "fat", platforms=platforms, index=index
+        )
         wanted = Wanted(device=device)
         again = selected(checked(resolved(staged.resolved), context, "read", chunk), wanted)
         ran = carry_out(again, wanted, empty_store(space), space / "run", context)
+        gate.opened(ran)
         contents = _contents(staged, ran, prepared, _left_out(ran.record, form, data), context)
         written = sealed(contents, target, examine=gate.members(prepared.own), progress=context.progress)
         return _packed(written, contents, [*prepared.notes, *gate.unused, *_homeless(contents)])
 
 
-def _prepared(wheels: Path, context: Context, *, fat: bool, platforms: Sequence[str], index: bool) -> Prepared:
+def _prepared(
+    workflow: Workflow, wheels: Path, context: Context, *, fat: bool, platforms: Sequence[str], index: bool
+) -> Prepared:
     """Lock this environment, and put the wheels that are carried into the directory ``wheels``."""
     from fasthep_archive.environment.prepare import prepare
-    from fasthep_archive.environment.snapshot import TOOL
+    from fasthep_archive.operations.reading import plugins
 
     return prepare(
-        [TOOL],
+        roots(workflow, context.cache),
         wheels,
         fat=fat,
         platforms=platforms,
@@ -112,6 +128,7 @@ def _prepared(wheels: Path, context: Context, *, fat: bool, platforms: Sequence[
         cache=context.cache,
         environ=os.environ,
         progress=context.progress,
+        plugins=plugins(workflow),
     )
 
 
@@ -130,13 +147,22 @@ def _contents(staged: Staged, ran: Ran, prepared: Prepared, left_out: frozenset[
     )
 
 
+def _with_origins(found: Checked) -> Workflow:
+    """Return the workflow with where the results of its queries came from, as the bundle states it."""
+    from fasthep_archive.workflow.snapshots import stating
+
+    origins = [file.origin for file in found.plan.inputs if file.origin is not None]
+    return replace(found.workflow, sources=stating(found.workflow.sources, origins))
+
+
 def _left_out(record: Record, form: Form, data: Data) -> frozenset[str]:
     """Return the members that the bundle refers to without including them."""
     from fasthep_archive.bundle import layout
 
     large = sum(item.size for item in record.inputs) > EMBEDDED
     kept = {"embed": True, "reference": False, "auto": form == "fat" or (form == "default" and not large)}[data]
-    inputs = () if kept else (layout.input_member(item.name) for item in record.inputs)
+    fetchable = (item for item in record.inputs if item.origin is None)  # nobody else has what a database said
+    inputs = () if kept else (layout.input_member(item.name) for item in fetchable)
     outputs = (layout.output(item.name) for item in record.outputs if form == "thin" and item.size > LARGE)
     return frozenset([*inputs, *outputs])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fasthep_archive.archive.absent import provide, refuse_unobtainable
-from fasthep_archive.archive.checking import checked, resolved
+from fasthep_archive.archive.checking import Checked, checked, resolved
 from fasthep_archive.archive.opening import open_bundle
 from fasthep_archive.archive.running import Device, Ran, Wanted, carry_out, selected
 from fasthep_archive.archive.sealing import comparable
@@ -27,13 +27,13 @@ from fasthep_archive.archive.surroundings import (
     surroundings,
     workspace,
 )
-from fasthep_archive.context import Context, NoProgress, Progress
-from fasthep_archive.errors import ArchiveError, BundleError, RebuildError
+from fasthep_archive.context import PROCESSES, Context, NoProgress, Progress
+from fasthep_archive.errors import ArchiveError, BundleError, RebuildError, UsageError, WorkflowError
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.reader import Bundle
     from fasthep_archive.bundle.rebuild import Built
-    from fasthep_archive.execution.record import Record
+    from fasthep_archive.execution.record import Record, RecordedOutput
     from fasthep_archive.verification.verdict import How, Report
 
 Env: TypeAlias = Literal["auto", "current", "locked"]
@@ -74,6 +74,7 @@ def replay(
     device: Device = "auto",
     workers: int | None = None,
     chunk: int | None = None,
+    executor: str = PROCESSES,
     cache: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> Replayed:
@@ -84,11 +85,12 @@ def replay(
     :param data: a folder with the inputs that the bundle does not include.
     :param fetch: whether these may be fetched from their addresses.
     :param only: stages whose products are replayed; all by default. :param device: where passes are computed.
+    :param executor: what computes, as in ``run``; in a rebuilt environment it has to be installed too.
     :raises BundleError: if it is damaged, or consent is refused.
     :raises RebuildError: if the environment that it locks can't be built here.
     :raises TaskError: if a stage fails.
     """
-    context = surroundings(cache, workers, progress)
+    context = surroundings(cache, workers, progress, executor)
     wishes = Wishes(
         wanted=Wanted(stages=tuple(only), device=device),
         workers=workers,
@@ -114,12 +116,36 @@ def _replayed_here(opened: Bundle, target: Path, wishes: Wishes, context: Contex
     from fasthep_archive.bundle import layout
 
     with in_use(context), workspace(target) as space:
-        opened.extract([layout.RESOLVED, *opened.names(layout.INPUTS)], space, progress=context.progress)
+        opened.extract(
+            [layout.RESOLVED, *opened.names(layout.CODE), *opened.names(layout.INPUTS)],
+            space,
+            progress=context.progress,
+        )
         provide(opened, space, wishes.data, fetch=wishes.fetch, context=context)
         context.progress.close()
-        found = checked(resolved(space / layout.RESOLVED), context, "read", wishes.chunk)
+        found = _checked(opened, space / layout.RESOLVED, context, wishes.chunk)
         ran = carry_out(selected(found, wishes.wanted), wishes.wanted, empty_store(space), target, context)
     return _compared(opened, ran, wishes.wanted.stages, context)
+
+
+def _checked(opened: Bundle, document: Path, context: Context, chunk: int | None) -> Checked:
+    """Return workflow and plan of a bundle.
+
+    :raises UsageError: if its document can't be understood here, where packages that it needs are not installed.
+    """
+    from fasthep_archive.bundle import layout
+    from fasthep_archive.environment.lock import Lock
+    from fasthep_archive.environment.present import lacking
+
+    try:
+        return checked(resolved(document), context, "read", chunk)
+    except WorkflowError as error:
+        missing = lacking(Lock.of(opened.read(layout.LOCK)))
+        if not missing:
+            raise
+        hint = "--env auto builds the environment that the bundle locks; it carries the wheels of its plug-ins"
+        message = f"it needs packages that are not installed here: {', '.join(missing)} ({error.faults[0].message})"
+        raise UsageError(message, hint=hint) from error
 
 
 def _compared(opened: Bundle, ran: Ran, only: Sequence[str], context: Context) -> Replayed:
@@ -128,7 +154,7 @@ def _compared(opened: Bundle, ran: Ran, only: Sequence[str], context: Context) -
     from fasthep_archive.environment.differences import differences
     from fasthep_archive.environment.snapshot import TOOL, Snapshot
     from fasthep_archive.execution.record import REPORT, write_text
-    from fasthep_archive.operations.reading import inside_profile
+    from fasthep_archive.operations.reading import outside_profile
     from fasthep_archive.verification.explain import explained
     from fasthep_archive.verification.policy import verdicts
     from fasthep_archive.verification.verdict import RanIn
@@ -139,10 +165,13 @@ def _compared(opened: Bundle, ran: Ran, only: Sequence[str], context: Context) -
         for item in opened.summary.outputs
         if not only or item.stage in only
     ]
-    exact = inside_profile(ran.record.workflow)
+    outside = outside_profile(ran.record.workflow)
+
+    def exact(item: RecordedOutput) -> bool:
+        return item.stage not in outside and item.kind != "picture"
+
     replayed = [
-        comparable(item, (ran.directory / item.name).read_bytes, exact=exact and item.kind != "picture")
-        for item in ran.record.outputs
+        comparable(item, (ran.directory / item.name).read_bytes, exact=exact(item)) for item in ran.record.outputs
     ]
     judged = verdicts(recorded, replayed, ran.record.workflow.archive.verify)
     found = differences(
@@ -230,6 +259,7 @@ def _run_there(python: str, bundle: Path, target: Path, wishes: Wishes, context:
     command += ["--fetch"] if wishes.fetch else []
     for name, value in (("--workers", wishes.workers), ("--chunk", wishes.chunk), ("--data", wishes.data)):
         command += [] if value is None else [name, str(value)]
+    command += [] if context.executor == PROCESSES else ["--executor", context.executor]
     command += [] if wishes.wanted.device == "auto" else ["--device", wishes.wanted.device]
     for stage in wishes.wanted.stages:
         command += ["--only", stage]

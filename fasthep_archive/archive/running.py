@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fasthep_archive import __version__
 from fasthep_archive.archive.checking import Checked, checked, document
-from fasthep_archive.archive.surroundings import AnyPath, chosen_store, claimed, code_version, in_use, surroundings
-from fasthep_archive.context import Context, Progress
+from fasthep_archive.archive.surroundings import (
+    AnyPath,
+    chosen_store,
+    claimed,
+    code_version,
+    in_use,
+    roots,
+    surroundings,
+)
+from fasthep_archive.context import PROCESSES, Context, Progress
 
 if TYPE_CHECKING:
     from fasthep_archive.execution.explain import Explained
@@ -52,6 +60,7 @@ def run(
     chunk: int | None = None,
     language: str | None = None,
     reuse: bool = True,
+    executor: str = PROCESSES,
     cache: AnyPath | None = None,
     progress: Progress | None = None,
 ) -> Ran:
@@ -62,9 +71,10 @@ def run(
     :param device: where passes are computed.
     :param workers: processes; the number of usable CPUs by default.
     :param chunk: events per partition.
+    :param executor: what computes: ``processes``, ``dask=...`` or ``mpi``.
     :raises TaskError: after everything that does not depend on the failed task was written.
     """
-    context = surroundings(cache, workers, progress)
+    context = surroundings(cache, workers, progress, executor)
     wanted = Wanted(stages=tuple(only), workflows=tuple(workflows), device=device)
     with in_use(context), chosen_store(context, reuse=reuse) as store:
         found = selected(checked(document(workflow, language), context, "remembered", chunk), wanted)
@@ -111,9 +121,9 @@ def carry_out(found: Checked, wanted: Wanted, store: Store, directory: Path, con
     from fasthep_archive.execution.run import run_plan
 
     begun = time.perf_counter()
-    environment = take(os.environ)
+    environment = take(os.environ, roots=roots(found.workflow, context.cache), cache=context.cache)
     devices = Devices(wanted=wanted.device, preferred={stage.id: stage.device for stage in found.workflow.stages})
-    results = run_plan(found.plan, store, context, devices)
+    results = run_plan(found.plan, store, context, devices, environment.packages)
     record = make_record(
         found.workflow,
         found.plan,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fasthep_archive import __version__
@@ -59,6 +63,21 @@ def selftest(*, cache: AnyPath | None = None) -> SelfTested:
 
     context = surroundings(cache, None, NoProgress())
     begun = time.perf_counter()
+    _compile(context.cache / "kernels", context.workers)
     found = thorough(context.cache)
     devices = listing(context.cache)
     return SelfTested(found=found, devices=devices, seconds=time.perf_counter() - begun)
+
+
+def _compile(directory: Path, workers: int) -> None:
+    """Compile the elementary functions that ``directory`` lacks, on all cores: one by one they take seven seconds."""
+    from fasthep_archive.kernels import strip_code
+    from fasthep_archive.kernels.elementary.rounded import NAMES
+
+    missing = [name for name in NAMES if not strip_code.is_kept(name, directory)]
+    workers = min(workers, len(missing))
+    # without another process, or if one is lost, the test itself compiles what it needs
+    with suppress(BrokenExecutor, OSError):
+        if workers > 1:
+            with ProcessPoolExecutor(max_workers=workers) as pool:
+                list(pool.map(partial(strip_code.prepare, directory=directory), missing))

@@ -8,18 +8,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache as cached
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import fasthep_archive
-from fasthep_archive.context import Context, NoProgress, Progress
-from fasthep_archive.digest import of_bytes
+from fasthep_archive.context import PROCESSES, Context, NoProgress, Progress
 from fasthep_archive.errors import UsageError, writing
 from fasthep_archive.files import alone
 
 if TYPE_CHECKING:
     from fasthep_archive.execution.store import Store
+    from fasthep_archive.workflow.model import Workflow
 
 _WORKSPACE = ".fasthep-archive-"
 _HELD = "held"
@@ -28,17 +27,24 @@ _HELD = "held"
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 
 
-def surroundings(cache: AnyPath | None, workers: int | None, progress: Progress | None) -> Context:
+def surroundings(
+    cache: AnyPath | None, workers: int | None, progress: Progress | None, executor: str = PROCESSES
+) -> Context:
     """Read clock, environment and defaults, once."""
+    if executor != PROCESSES:
+        from fasthep_archive.execution.executors import chosen
+
+        chosen(executor)
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers can't run anything", hint="-j takes a number from 1")
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     return Context(
-        cache=Path(cache) if cache is not None else _cache_directory(),
+        cache=(Path(cache) if cache is not None else _cache_directory()).absolute(),
         now=_fixed_time(epoch) if epoch else datetime.now(UTC).replace(microsecond=0),
         measured=not epoch,
         workers=workers or usable_cpus(),
         progress=progress or NoProgress(),
+        executor=executor,
     )
 
 
@@ -63,17 +69,14 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@cached
 def code_version() -> str:
     """Return the version that keys have: this tool's, and a digest of the code that decides results.
 
     An installed release never changes under its version; a checkout does.
     """
-    package = Path(fasthep_archive.__file__).parent
-    rooms = ("data", "execution", "formula", "kernels", "operations")
-    sources = sorted(path for room in rooms for path in (package / room).rglob("*.py"))
-    code = of_bytes(b"".join(path.relative_to(package).as_posix().encode() + path.read_bytes() for path in sources))
-    return f"{fasthep_archive.__version__}+{code[:16]}"
+    from fasthep_archive.execution.version import code_digest
+
+    return f"{fasthep_archive.__version__}+{code_digest()}"
 
 
 @contextmanager
@@ -157,3 +160,21 @@ def bundle_target(path: Path) -> Path:
     if not path.parent.is_dir():
         raise UsageError(f"there is no directory {path.parent}", hint="make it first")
     return path
+
+
+def roots(workflow: Workflow, cache: Path) -> tuple[str, ...]:
+    """Return the distributions that a workflow needs, without what these require themselves.
+
+    They are this tool, those whose plug-ins it uses, and those that the analysis's own code imports.
+    """
+    from fasthep_archive.environment.closures import remembered
+    from fasthep_archive.environment.packages import normalised
+    from fasthep_archive.environment.snapshot import TOOL
+    from fasthep_archive.operations.reading import plugins
+
+    known = tuple(dict.fromkeys((TOOL, *plugins(workflow))))
+    imported = {name for names in workflow.distributions.values() for name in names}
+    if not imported:
+        return known
+    closed = {package.name for package in remembered(known, cache)}
+    return (*known, *sorted(name for name in imported if normalised(name) not in closed))

@@ -27,10 +27,16 @@ def tell_sidecar(sidecar: Path | None) -> None:
 
 
 def agreed(bundle: Bundle) -> bool:
-    """Ask on the terminal whether to run the bundle; nobody to ask means no."""
+    """Show what would run, and ask on the terminal whether to run it; nobody to ask means no."""
+    from fasthep_archive.bundle import layout
+    from fasthep_archive.bundle.consent import what_runs
+    from fasthep_archive.bundle.form import printable
+
     tell(f"{bundle.path} is intact: {bundle.summary.title!r}, identity {bundle.summary.identity}")
     if not sys.stdin.isatty():
         return False
+    for line in what_runs(bundle.json(layout.RESOLVED), bundle.names(layout.CODE)):
+        tell(printable(line))
     print("Run it on this machine? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

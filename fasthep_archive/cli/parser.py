@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from fasthep_archive import __version__
 from fasthep_archive.cli import verbs
+from fasthep_archive.context import PROCESSES
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         _add_graph,
         _add_migrate,
         _add_cache,
+        _add_plugins,
         _add_selftest,
     ):
         add(commands)
@@ -210,6 +212,12 @@ def _add_migrate(commands: _Commands) -> None:
     parser.add_argument("--prefix", metavar="NAME", help="of datasets that offer several prefixes: the one to use")
 
 
+def _add_plugins(commands: _Commands) -> None:
+    parser = _verb(commands, "plugins", verbs.plugins, "list installed plug-ins: what they provide, and who they are")
+    parser.add_argument("--all", action="store_true", help="list what this package provides too")
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+
+
 def _add_selftest(commands: _Commands) -> None:
     parser = _verb(
         commands, "selftest", verbs.selftest, "check that this machine computes what the numeric profile says"
@@ -227,6 +235,12 @@ def _run_options(parser: argparse.ArgumentParser, result: str) -> None:
     parser.add_argument("--chunk", metavar="EVENTS", type=int, help="events per partition (default: 500000)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "gpu"), default="auto", help="where to compute (default: a GPU if there is)"
+    )
+    parser.add_argument(
+        "--executor",
+        metavar="SPEC",
+        default=PROCESSES,
+        help="what computes: processes, dask=ADDRESS, dask=FILE, dask=htcondor, dask=slurm, mpi (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help=f"print {result} as JSON")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")

@@ -78,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
             only=options.only,
             workflows=options.workflows,
             device=options.device,
+            executor=options.executor,
             workers=options.workers,
             chunk=options.chunk,
             language=options.language,
@@ -131,6 +132,7 @@ def pack(options: argparse.Namespace) -> int:
             index=not options.no_index,
             allow=options.allow,
             device=options.device,
+            executor=options.executor,
             workers=options.workers,
             chunk=options.chunk,
             language=options.language,
@@ -209,6 +211,7 @@ def replay(options: argparse.Namespace) -> int:
             data=options.data,
             fetch=options.fetch,
             device=options.device,
+            executor=options.executor,
             workers=options.workers,
             chunk=options.chunk,
             progress=progress,
@@ -318,6 +321,19 @@ def migrate(options: argparse.Namespace) -> int:
         print(migrated.text, end="")
     else:
         tell(f"{options.output} is ready: fasthep-archive check {shlex.quote(options.output)}")
+    return 0
+
+
+def plugins(options: argparse.Namespace) -> int:
+    """List plug-ins."""
+    from fasthep_archive import archive
+    from fasthep_archive.report import plugins
+
+    found = archive.plugins(ours=options.all)
+    if options.json:
+        print_json(plugins.as_json(found))
+    else:
+        print(plugins.plugins(found, screen(sys.stdout)))
     return 0
 
 

@@ -91,7 +91,9 @@ def of_workflow(workflow: Workflow, *, products: Mapping[str, Sequence[str]], ca
         Node(name=source.id, kind="source", label=f"{source.kind} · {source.tree}", detail=datasets)
         for source in workflow.sources
     ]
-    nodes += [Node(name=join.id, kind="source", label="join · zip", detail=_joined(join)) for join in workflow.joins]
+    nodes += [
+        Node(name=join.id, kind="source", label=f"join · {join.kind}", detail=_joined(join)) for join in workflow.joins
+    ]
     number_of = {node.name: position for position, node in enumerate(nodes)}
     stream_of = dict(number_of)
     member_of = {stage: part.name for part in workflow.workflows for stage in part.stages}

@@ -48,7 +48,15 @@ def contents(bundle: Bundle) -> Contents:
         ("processor", hardware.cpu.model or hardware.cpu.microarchitecture),
         ("files", f"{count(len(bundle.names()))}, {size(sum(bundle.size(name) for name in bundle.names()))}"),
     )
-    return Contents(title=summary.title, facts=facts, tables=(inputs, outputs))
+    code = Table(
+        title="Code of the analysis",
+        columns=("file", "size", "sha256"),
+        rows=tuple(
+            (name, size(bundle.size(layout.CODE + name)), digest[:16])
+            for name, digest in sorted(summary.parts.code.items())
+        ),
+    )
+    return Contents(title=summary.title, facts=facts, tables=(inputs, *([code] if code.rows else []), outputs))
 
 
 def described(bundle: Bundle) -> JSON:

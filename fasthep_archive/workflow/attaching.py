@@ -69,7 +69,7 @@ def read_write(draft: Draft, at: DocumentPath, stage: str | None, layouts: Mappi
     entry = mapping(draft.get(*at))
     before = len(draft.faults)
     _check_from(draft, entry, at, stage, "writes the events of")
-    write = parameters_writing.root_tree(entry, at, layouts, draft)
+    write = parameters_writing.writer(entry, at, layouts, draft)
     return None if len(draft.faults) > before else write
 
 

@@ -16,11 +16,15 @@ from typing import cast
 from fasthep_archive.digest import JSON
 from fasthep_archive.workflow import (
     matrix,
+    parameters_calls,
     parameters_columns,
+    parameters_command,
     parameters_cutflow,
     parameters_objects,
     parameters_products,
     parameters_tabular,
+    parameters_writing,
+    plugins,
 )
 from fasthep_archive.workflow.draft import Draft, mapping, sequence
 from fasthep_archive.workflow.merging import part
@@ -39,7 +43,9 @@ def canonical(op: str, at: DocumentPath, draft: Draft) -> Params:
 
     Parts that do not conform to the schema are left out; all other parts are checked.
     """
-    return _CANONICAL.get(op, _as_written)(draft.mapping(*at), at, draft)
+    params = draft.mapping(*at)
+    plugins.checked("operations", op, params, at, draft)
+    return _CANONICAL.get(op, _as_written)(params, at, draft)
 
 
 def resolved_params(op: str, params: Params) -> JSON:
@@ -89,7 +95,7 @@ def _mass(params: Params, _at: DocumentPath, _draft: Draft) -> Params:
 def _hist(params: Params, at: DocumentPath, draft: Draft) -> Params:
     """``dataset_axis?``, an axis; ``axes: [{name, source, type, bins?, label?}]``; ``storage``, ``weight_expr?``.
 
-    ``variations?`` as :func:`parameters_products.hist_variations` says.
+    ``sample?``, a formula; ``variations?`` as :func:`parameters_products.hist_variations` says.
     """
     axes = [_axis(mapping(entry), path, draft) for path, entry in draft.entries(*at, "axes")]
     dataset_axis = _dataset_axis(params.get("dataset_axis"), (*at, "dataset_axis"), draft)
@@ -103,14 +109,37 @@ def _hist(params: Params, at: DocumentPath, draft: Draft) -> Params:
             draft.fault((*path, "name"), f"two axes are named {name!r}", "axes need different names")
         names.add(name)
     weight = {"weight_expr": formula_text(params["weight_expr"])} if "weight_expr" in params else {}
-    storage = params.get("storage", "weighted" if weight or varied else "count")
-    for key in (*weight, *varied) if storage == "count" else ():
-        hint = f"write storage: weighted, or leave {key} out" + "; FAST-HEP ignored the weight here" * (key in weight)
-        draft.fault((*at, "storage"), f"a histogram that counts has no use for {key}", hint)
+    sample = {"sample": formula_text(params["sample"])} if "sample" in params else {}
+    storage = _storage(params.get("storage"), [*weight, *varied], bool(sample), at, draft)
     if weight and varied:
         hint = "write it into each of variations.weights; FAST-HEP ignored weight_expr here"
         draft.fault((*at, "weight_expr"), "a histogram with variations has its weights there", hint, key=True)
-    return {**dataset_axis, "axes": axes, "storage": storage, **weight, **varied}
+    return {**dataset_axis, "axes": axes, "storage": storage, **weight, **varied, **sample}
+
+
+_WEIGHTED = {"count": "weighted", "mean": "weighted_mean"}
+"""The storages without weights, and with them."""
+
+
+def _storage(storage: JSON, weights: Sequence[str], sample: bool, at: DocumentPath, draft: Draft) -> JSON:
+    """Return the storage that is written, or what the histogram needs; report one that does not fit.
+
+    :param weights: the keys that give weights.
+    """
+    plain = "mean" if sample else "count"
+    if storage is None:
+        return _WEIGHTED[plain] if weights else plain
+    if storage not in (plain, _WEIGHTED[plain]):
+        message = "a histogram with a sample holds its means" if sample else f"storage: {storage} needs a sample"
+        hint = "leave it out" if sample else "write sample: the formula whose mean each bin shall have"
+        draft.fault((*at, "storage"), message, hint)
+        return storage
+    for key in weights if storage == plain else ():
+        hint = f"write storage: {_WEIGHTED[plain]}, or leave {key} out"
+        hint += "; FAST-HEP ignored the weight here" * (key == "weight_expr" and not sample)
+        noun = "a mean of equal samples" if sample else "a histogram that counts"
+        draft.fault((*at, "storage"), f"{noun} has no use for {key}", hint)
+    return storage
 
 
 def _dataset_axis(value: JSON, at: DocumentPath, draft: Draft) -> dict[str, Params]:
@@ -185,6 +214,10 @@ _CANONICAL: Mapping[str, Callable[[Params, DocumentPath, Draft], Params]] = {
     "hep.weights.lookup_csv": parameters_products.lookup_csv,
     "hep.weights.pdf_envelope": parameters_columns.pdf_envelope,
     "hep.zip_join": parameters_columns.zip_join,
+    "root_histograms": parameters_writing.root_histograms,
+    "run.command": parameters_command.run_command,
+    "run.events": parameters_calls.run_events,
+    "run.python": parameters_calls.run_python,
     "workshop.tabular.explode": parameters_tabular.explode,
     "workshop.tabular.filter": parameters_tabular.table_filter,
     "workshop.tabular.project": parameters_tabular.project,

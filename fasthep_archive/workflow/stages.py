@@ -16,12 +16,14 @@ from fasthep_archive.workflow.attaching import (
     resolved_render,
     styled,
 )
+from fasthep_archive.workflow.code import Code, Coder
 from fasthep_archive.workflow.draft import Draft, mapping
 from fasthep_archive.workflow.hanging import LIFECYCLE, Observer, Render, Write
 from fasthep_archive.workflow.hints import Device, read_device
 from fasthep_archive.workflow.merging import Part, laid_over, part
 from fasthep_archive.workflow.observing import check_output, read_observers, resolved_observer
 from fasthep_archive.workflow.parameters import canonical, resolved_params
+from fasthep_archive.workflow.parameters_command import given
 from fasthep_archive.workflow.parameters_writing import resolved_write
 from fasthep_archive.workflow.streams import Layout
 from fasthep_archive.workflow.styles import RENDERER, Styles
@@ -30,7 +32,14 @@ from fasthep_archive.workflow.wiring import Edge, Inputs, Wiring, Written, in_or
 
 StageWhen: TypeAlias = Literal["on_success", "manual"]
 
-_SINKS = ("root_tree",)
+_SINKS: Mapping[str, str] = {
+    "arrow": "write_arrow",
+    "csv": "write_csv",
+    "npz": "write_npz",
+    "parquet": "write_parquet",
+    "root_tree": "sink_params",
+}
+"""Writers that a stage with ``role: sink`` can be, and what their parameters conform to."""
 _PASSING = "hep.merge_fields"
 """What a stage with ``role: sink`` is beside what it writes: one input, handed on as it is."""
 
@@ -46,6 +55,7 @@ class Stage:
     :ivar applies_to: event type of the datasets that it is for; none: all.
     :ivar device: where it is computed.
     :ivar when: ``manual``: only when it is asked for.
+    :ivar code: code of the analysis that it calls.
     :ivar path: where it stands in the document.
     """
 
@@ -61,6 +71,7 @@ class Stage:
     observers: tuple[Observer, ...] = ()
     device: Device = "auto"
     when: StageWhen = "on_success"
+    code: Code | None = None
     path: DocumentPath = field(compare=False)
 
 
@@ -86,7 +97,9 @@ class Stages:
     broken: frozenset[str]
 
 
-def read_stages(draft: Draft, streams: frozenset[str], primary: str | None, layouts: Mapping[str, Layout]) -> Stages:
+def read_stages(
+    draft: Draft, streams: frozenset[str], primary: str | None, layouts: Mapping[str, Layout], coder: Coder
+) -> Stages:
     """Return the stages of the document.
 
     The order is that of the lists, that of the analysis first and then those of the workflows by name, as far as what
@@ -95,7 +108,7 @@ def read_stages(draft: Draft, streams: frozenset[str], primary: str | None, layo
     written = tuple(_written(draft))
     _check_ids(written, streams, draft)
     wiring = Wiring(written, streams, primary, draft)
-    reader = _Reader(draft, layouts)
+    reader = _Reader(draft, layouts, coder)
     stages: dict[str, Stage] = {}
     inputs: dict[str, Inputs] = {}
     broken: set[str] = set()
@@ -148,8 +161,9 @@ def resolved_stage(stage: Stage) -> JSON:
 class _Reader:
     """Reads what stages say beside what they need."""
 
-    def __init__(self, draft: Draft, layouts: Mapping[str, Layout]) -> None:
+    def __init__(self, draft: Draft, layouts: Mapping[str, Layout], coder: Coder) -> None:
         self.styles = Styles(draft)
+        self._coder = coder
         self._draft = draft
         self._layouts = layouts
 
@@ -177,6 +191,7 @@ class _Reader:
             observers=read_observers(self._draft, (*path, "inspect")),
             device=read_device(self._draft, path),
             when=when,
+            code=self._coder.of(op, (*path, "params")),
             path=path,
         )
 
@@ -237,7 +252,8 @@ class _Reader:
             return ()
         params = mapping(self._draft.raw(*path))
         when = {"when": LIFECYCLE[str(written.entry["when"])]} if written.entry.get("when") in LIFECYCLE else {}
-        grafted = self._draft.grafted(path, part({**params, **when}, path), "sink_params")
+        kind = {} if written.op == "root_tree" else {"kind": written.op}
+        grafted = self._draft.grafted(path, part({**params, **when, **kind}, path), _SINKS[written.op])
         write = None if grafted is None else read_write(grafted, path, None, self._layouts)
         if grafted is not None:
             self._draft.adopt(grafted)
@@ -248,7 +264,7 @@ class _Reader:
         value = written.entry.get("when")
         if not isinstance(value, str) or not self._draft.conforms((*written.path, "when")):
             return "on_success"
-        drawn = written.op.startswith(RENDERER)
+        drawn = written.op.startswith(RENDERER) or written.nature.sink
         if value in LIFECYCLE:
             if not drawn and not written.sink:
                 hint = "what hangs on it has a 'when': render: {..., when: final}"
@@ -296,7 +312,7 @@ def _written(draft: Draft) -> Iterator[Written]:
                 path=path,
                 home=home,
                 entry=entry,
-                inputs=references(entry.get(key), (*path, key)),
+                inputs=references(entry.get(key), (*path, key)) or given(entry, path),
                 needs=references(entry.get("needs"), (*path, "needs")),
             )
 

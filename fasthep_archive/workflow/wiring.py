@@ -65,8 +65,8 @@ class Written:
 
     @property
     def sink(self) -> bool:
-        """Say whether it only writes what it reads."""
-        return self.entry.get("role") == "sink"
+        """Say whether it only writes the events that it reads."""
+        return self.entry.get("role") == "sink" and not nature(self.op).sink
 
     @property
     def nature(self) -> Nature:
@@ -178,7 +178,7 @@ class Wiring:
 
     def _products(self, stage: Written, found: Sequence[Reference], needs: Sequence[str]) -> Inputs | None:
         """Return the products that a stage takes."""
-        if stage.inputs is None and not stage.needs:
+        if stage.inputs is None and not stage.needs and stage.nature.needy:
             message = f"{stage.op} takes what other stages leave, and stage {stage.id!r} names none"
             self._draft.fault((*stage.path, "id"), message, "add from: [{node: STAGE}]")
             return None
