@@ -303,7 +303,7 @@ def test_what_a_function_does_wrong_is_told(
 ) -> None:
     keep = returns.partition(":")[0]
     error = failure(desk, document(function, columns, returns, keep))
-    assert "stage Out failed on events 0 to 200 of ww.root (ww): model:" in error.message
+    assert "stage Out failed on events 0 to 200 of ww.root (ww): in Call, which it needs: model:" in error.message
     assert message in error.message
 
 

@@ -156,7 +156,11 @@ class Calls:
             products={node: self.taken.keys[node] for node in call.takes},
             read=self.taken.read,
         )
-        answer = child(guest, self.cache).ask(Message(request, sent.arrays), call.timeout)
+        try:
+            answer = child(guest, self.cache).ask(Message(request, sent.arrays), call.timeout)
+        except TaskError as error:  # a pass knows what is made of the columns, not where they come from
+            at = f"in {call.caller}, which it needs: " if call.caller else ""
+            raise TaskError(f"{at}{error.message}", hint=error.hint) from error
         found = columns(answer.header["columns"], answer.arrays)
         for name, kind in call.returns:
             if name not in found or not _fits(found[name], kind, events):

@@ -38,6 +38,7 @@ class Call:
     :ivar dataset: what it may know of the dataset; none: it does not ask.
     :ivar seed: what the seeds of its calls are made of; none: it does not ask for any.
     :ivar timeout: most seconds that a call may take; none: no limit. It can't change a result.
+    :ivar caller: the stage or field that calls, for messages; nothing depends on it.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Call:
     dataset: Mapping[str, JSON] | None = None
     seed: str | None = None
     timeout: float | None = None
+    caller: str = field(default="", compare=False)
 
     def canonical(self) -> JSON:
         """Return everything that the columns depend on beside the arguments and the products that are taken."""

@@ -136,6 +136,7 @@ class RunEvents:
             dataset=lowering.dataset if asks.asks("dataset") else None,
             seed=of_json([self.seed, stage]) if asks.asks("seed") else None,
             timeout=self.timeout,
+            caller=stage,
         )
 
     def _asks(self, lowering: Lowering, path: Path) -> Asks | None:
