@@ -105,8 +105,10 @@ def test_imports_for_type_checkers_and_of_scripts_are_not_followed(code: Callabl
 
 
 def test_a_directory_of_modules_is_a_package_without_a_file_that_says_so(code: Callable[..., Code]) -> None:
-    own = code({"model.py": "import tools.one\ndef fit(): return tools.one.f()\n", "tools/one.py": "def f(): ...\n"})
-    assert [*own.files] == ["model.py", "tools/one.py"]
+    own = code(
+        {"model.py": "import shapes_.one\ndef fit(): return shapes_.one.f()\n", "shapes_/one.py": "def f(): ...\n"}
+    )
+    assert [*own.files] == ["model.py", "shapes_/one.py"]
 
 
 def test_files_that_the_document_names_are_carried(code: Callable[..., Code]) -> None:

@@ -143,8 +143,8 @@ def _quoted(arguments: str) -> str:
 def _plain(name: str) -> str:
     r"""Return a name as it is: strace writes bytes that are not ASCII as ``\303\251``.
 
-    >>> _plain(r"/tmp/caf\303\251")
-    '/tmp/café'
+    >>> _plain(r"/data/caf\303\251")
+    '/data/café'
     """
     if "\\" not in name:
         return name
