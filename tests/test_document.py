@@ -121,6 +121,7 @@ def test_a_file_of_more_than_four_megabytes_is_refused(tmp_path: Path) -> None:
         read("#" * (4 * 2**20 + 1), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_file_of_too_many_values_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
     with pytest.raises(WorkflowError, match="more than 100000 values in one file"):
         read("a: [" + "x," * 100_001 + "]", tmp_path)

@@ -89,6 +89,7 @@ def test_a_fat_bundle_carries_a_wheel_of_every_locked_package(fat: Path) -> None
         assert wheels(fat) == {package.name for package in opened.summary.parts.environment}
 
 
+@pytest.mark.slow
 def test_both_conform_to_the_crate_profiles(thin: Path, fat: Path, crate_validator: Path, tmp_path: Path) -> None:
     for path in (thin, fat):
         unpacked = tmp_path / path.parent.name
@@ -246,6 +247,7 @@ def test_nothing_is_fetched_unless_asked(referring: Path, server: WebServer, com
     assert server.got() == []
 
 
+@pytest.mark.slow
 def test_inputs_that_will_be_lacking_are_told_before_an_environment_is_built(referring: Path, tmp_path: Path) -> None:
     words = [sys.executable, referring, "replay", "--yes", "-o", tmp_path / "again", "--cache", tmp_path / "cache"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -263,6 +265,7 @@ def test_inputs_are_fetched_from_the_first_address_that_has_them(
     assert "/second/dy.root" in [path for _, path, _ in server.requests]
 
 
+@pytest.mark.slow
 def test_inputs_are_found_in_a_folder_under_any_name(referring: Path, command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -272,6 +275,7 @@ def test_inputs_are_found_in_a_folder_under_any_name(referring: Path, command: C
     assert sentence(done.stdout) == "12 of 12 outputs identical"
 
 
+@pytest.mark.slow
 def test_a_file_that_has_changed_on_all_servers_is_told_with_both_digests(
     referring: Path, server: WebServer, command: Command, tmp_path: Path
 ) -> None:

@@ -139,6 +139,7 @@ def test_the_directory_is_this_users_alone(tmp_path: Path):
 
 
 @pytest.mark.parametrize("settings", [{"NUMBA_OPT": "1"}, {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}])
+@pytest.mark.slow
 def test_other_settings_of_the_compiler_have_their_own_entry(settings: dict[str, str], tmp_path: Path):
     assert in_new_process(tmp_path)[:2] == [[3.5, 8.25], True]
     assert in_new_process(tmp_path, **settings)[:2] == [[3.5, 8.25], True]

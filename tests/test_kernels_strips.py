@@ -120,6 +120,7 @@ for name in ("exp", "cos", "atan2", "pow", "cbrt"):
 """
 
 
+@pytest.mark.slow
 def test_strips_give_the_same_bits_for_all_processors(tmp_path: Path):
     """Without vectors, without fused operations, and without optimisation."""
     ways = {variation.name: variation.variables for variation in COMPILERS}

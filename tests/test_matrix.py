@@ -76,6 +76,7 @@ def test_numpy_does_without_what_it_is_told_to_do_without(tmp_path: Path):
     assert python(code, tmp_path, **LIBRARIES[0].variables) == "False\n"
 
 
+@pytest.mark.slow
 def test_no_kernel_leaves_its_arrays(tmp_path: Path):
     """In a process of its own, with numba's bounds checks, which raise where an index is out of range."""
     assert python(BOUNDS, tmp_path, NUMBA_BOUNDSCHECK="1").split() == ["checked", "passed"]

@@ -195,6 +195,7 @@ def test_for_another_platform_wheels_are_carried_too(pack, site):
     assert names(found) == [PRIVATE, FOREIGN, TINY, WORDS]
 
 
+@pytest.mark.slow
 def test_a_wheel_that_is_made_here_must_fit_the_other_platform(pack, site, tmp_path):
     here = f"tiny-1.0-cp3{sys.version_info[1]}-cp3{sys.version_info[1]}-linux_x86_64.whl"
     (metadata,) = site.glob("tiny-*/WHEEL")
@@ -232,6 +233,7 @@ def test_thin_and_fat_bundles_without_an_index_have_the_same_identity(packed):
 
 
 @pytest.mark.parametrize("fat", [False, True])
+@pytest.mark.slow
 def test_an_index_that_answered_once_and_is_away_now_is_none(site, tmp_path, fat):
     """What is remembered doesn't count then, so that thin and fat bundles agree."""
     with serving(Index(tmp_path / "released")) as index:
@@ -252,6 +254,7 @@ def test_wheels_that_cannot_be_fetched_any_more_are_made(site, tmp_path):
     assert found.notes[0].startswith("no package index could be reached: wheels were made from the installed files of")
 
 
+@pytest.mark.slow
 def test_an_index_that_answers_and_lacks_the_file_is_an_error(pack, site):
     pack("two_words")
     (site.parent / "released" / WORDS).unlink()

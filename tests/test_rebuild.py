@@ -342,6 +342,7 @@ def test_what_is_not_carried_comes_from_the_index(builder: Builder, tmp_path: Pa
     assert any(line.startswith("Downloading ") and tiny().file in line for line in builder.said)
 
 
+@pytest.mark.slow
 def test_what_is_carried_does_not_come_from_an_index_that_has_another_of_its_name(
     builder: Builder, tmp_path: Path
 ) -> None:
@@ -354,6 +355,7 @@ def test_what_is_carried_does_not_come_from_an_index_that_has_another_of_its_nam
     assert [line for line in builder.said if tiny().file in line] == []
 
 
+@pytest.mark.slow
 def test_a_yanked_version_is_installed_and_said(builder: Builder, tmp_path: Path) -> None:
     with index(tmp_path / "index", tiny(), yanked="wrong sums") as variables:
         built = builder.build(thin(tiny()), **variables)

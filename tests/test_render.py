@@ -358,6 +358,7 @@ def test_a_heat_map_takes_the_axes_that_the_style_names() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.just(0.0) | st.floats(0.05, 3000))
+@pytest.mark.slow
 def test_intervals_against_mpmath(count: float) -> None:
     low, high = poisson_interval(count)
     tolerance = 1e-10 if count < 900 else 1e-5

@@ -91,6 +91,7 @@ def test_packing_at_the_same_time_gives_the_same_bytes(
     assert (tmp_path / "another.crate.zip").read_bytes() == example_bundle.read_bytes()
 
 
+@pytest.mark.slow
 def test_packing_at_another_time_in_other_partitions_gives_the_same_identity_and_outputs(
     command: Command, example: Path, example_bundle: Path, tmp_path: Path
 ) -> None:

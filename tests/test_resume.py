@@ -291,6 +291,7 @@ def test_a_directory_below_a_file_is_an_error_of_the_user(toy: Toy, kernel_cache
     assert caught.value.exit_status == 2
 
 
+@pytest.mark.slow
 def test_what_a_killed_pack_leaves_behind_is_cleared_by_the_next_one(
     fresh: Command, example: Path, tmp_path: Path
 ) -> None:

@@ -348,6 +348,7 @@ def test_joined_streams_count_once_in_cutflows(product: str, ran: Ran) -> None:
 # --- Rule D: a number of events that is wrong ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_skim_in_parts_has_all_events(ran: Ran, tutorial_events: ak.Array) -> None:
     chosen = (tutorial_events.NMuon >= 1) & (tutorial_events.triggerIsoMu24 == 1)
     parts = sorted((ran("partitioned_skim") / "files/dimuon_partition_skim/ww").glob("*.root"))
