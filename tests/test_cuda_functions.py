@@ -30,7 +30,9 @@ def differing(name: str, phase: str, columns: elementary.Columns, architecture: 
     )
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "architecture", [ARCHITECTURES[-1], *(pytest.param(one, marks=pytest.mark.slow) for one in ARCHITECTURES[:-1])]
+)
 @pytest.mark.parametrize("name", rounded.NAMES)
 def test_random_arguments(name: str, architecture: str, kernel_cache: Path):
     for columns in elementary.ranges(name, SIZE):
