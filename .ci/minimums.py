@@ -12,15 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TESTS = (
-    "crate",
     "document",
     "environment",
     "example",
     "kernels_functions",
     "lock",
     "plots",
-    "products",
-    "real_data",
     "render",
     "remote",
     "root",
