@@ -25,6 +25,14 @@ class Scale:
     def run(self, events):
         return {"y": events.x * self.by}
 """
+ACCESSOR = """
+class Square:
+    columns = ("x",)
+    returns = {"squared": "float64"}
+
+    def run(self, events):
+        return {"squared": events.x ** 2}
+"""
 SOURCE = """
 import awkward as ak
 
@@ -99,9 +107,11 @@ def python(tmp_path_factory):
     sides = group.format("sources", 'lines = "demosides:Lines"') + "\n"
     sides += group.format("sinks", 'numbers = "demosides:Numbers"')
     operations = '"demo.scale" = "demoscale:Scale"\n"demo.above" = "demoscale:Above"\n"demo.end" = "demoscale:End"'
+    scales = group.format("operations", operations) + "\n"
+    scales += group.format("accessors", '"demo.square" = "demoscale:Square"')
     wheels = [
         built(root / "s", "demosides", SOURCE + SINK, sides),
-        built(root / "o", "demoscale", OPERATION + FASTHEP, group.format("operations", operations)),
+        built(root / "o", "demoscale", OPERATION + FASTHEP + ACCESSOR, scales),
     ]
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", str(site)]
     subprocess.run([*pip, *map(str, wheels)], check=True)
@@ -122,6 +132,32 @@ def test_a_source_and_an_operation_of_two_packages(python, tmp_path):
     assert done.returncode == 0, done.stderr
     (written,) = (tmp_path / "out" / "files").rglob("*.csv")
     assert written.read_text().split() == ['"x","y"', "2.0,6.0", "3.0,9.0"]
+
+
+FIELDS = """
+version: "1.1"
+data: {datasets: [{name: a, files: [a.txt], eventtype: data}]}
+sources: {events: {kind: lines}}
+fields: {X2: {stream: events, accessor: demo.square}}
+analysis:
+  stages:
+    - {id: Cut, op: hep.selection.cutflow, params: {selection: {large: ["X2 > 3"]}}, write: [{kind: csv, path: y.csv, keep: [X2]}]}
+"""
+
+
+def test_an_accessor_computes_a_field(python, tmp_path):
+    (tmp_path / "w.yaml").write_text(FIELDS)
+    done = called(python, tmp_path, "run", "w.yaml", "-o", "out", "-j", "1", "-q", "--no-cache")
+    assert done.returncode == 0, done.stderr
+    (written,) = (tmp_path / "out" / "files").rglob("*.csv")
+    assert written.read_text().split() == ['"X2"', "4.0", "9.0"]
+
+
+def test_an_accessor_that_nobody_provides_is_a_located_fault_with_the_nearest(python, tmp_path):
+    (tmp_path / "w.yaml").write_text(FIELDS.replace("demo.square", "demo.sqare"))
+    done = called(python, tmp_path, "check", "w.yaml")
+    assert done.returncode == 2
+    assert "w.yaml:5:41: there is no accessor 'demo.sqare'\n  hint: did you mean 'demo.square'?" in done.stderr
 
 
 @pytest.mark.slow
@@ -180,6 +216,7 @@ def test_plugins_are_listed_with_who_provides_them(python, tmp_path):
     done = called(python, tmp_path, "plugins", "--json")
     found = [(item["kind"], item["name"], item["provider"], item["version"]) for item in json.loads(done.stdout)]
     assert found == [
+        ("accessor", "demo.square", "demoscale", "1.0"),
         ("operation", "demo.above", "demoscale", "1.0"),
         ("operation", "demo.end", "demoscale", "1.0"),
         ("operation", "demo.scale", "demoscale", "1.0"),

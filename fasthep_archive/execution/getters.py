@@ -1,4 +1,4 @@
-"""Fields of a stream that are computed where they are used: formulas, and what functions of the analysis return.
+"""Fields of a stream that are computed where they are used: formulas, what functions return, accessors of plug-ins.
 
 A field is lowered anew at each use; equal computations are one in the program. It sees the branches and the other
 fields of its stream, without the prefix of a join, what is known of the dataset, and nothing that stages define.
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from fasthep_archive import registry
 from fasthep_archive.errors import Fault
 from fasthep_archive.formula.columns import ColumnType
 from fasthep_archive.kernels.external import Call
 from fasthep_archive.operations.events import Returned, RunEvents
+from fasthep_archive.operations.plugged import accessor
 from fasthep_archive.operations.stream import Lowering, Named, Stream, Uncertain
 from fasthep_archive.workflow.model import FieldAlias, Workflow
 
@@ -101,23 +103,33 @@ class _Fields:
         item = getter.field
         if item.expr:
             return lowering.formula(item.expr, Stream(), (*item.path, "expr"))
-        operation = RunEvents(
-            callable=item.callable,
-            columns=item.columns,
-            returns=(Returned(name=item.alias, type=item.returns, like=item.like),),
-            params={},
-            seed=0,
-            timeout=None,
-            code=item.code,
-        )
+        if item.accessor:
+            provided = registry.foreign("accessors", item.accessor)
+            assert provided is not None, "one that nobody provides is a fault of the document"
+            operation = accessor(provided.load(), provided)
+        else:
+            operation = _called(item)
         stream, _ = operation.lower(lowering, {"stream": Stream()}, item.alias, item.path)
-        return stream.defined[item.alias]
+        return stream.defined[operation.returns[0].name]
 
     def _report(self, fault: Fault) -> None:
         """Report a fault once, however often the field is used."""
         if fault not in self._told:
             self._told.append(fault)
             self._lowering.report(fault)
+
+
+def _called(item: FieldAlias) -> RunEvents:
+    """Return the function of the analysis that computes a field."""
+    return RunEvents(
+        callable=item.callable,
+        columns=item.columns,
+        returns=(Returned(name=item.alias, type=item.returns, like=item.like),),
+        params={},
+        seed=0,
+        timeout=None,
+        code=item.code,
+    )
 
 
 class _Columns(Mapping[str, object]):

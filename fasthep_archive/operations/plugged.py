@@ -57,6 +57,17 @@ def operation(plugin: object, provided: Provided, params: Mapping[str, JSON]) ->
     return found
 
 
+def accessor(plugin: object, provided: Provided) -> RunEvents:
+    """Return what computes a field: an operation without parameters that returns one column.
+
+    :raises UsageError: if the class is no such thing.
+    """
+    found = operation(plugin, provided, {})
+    if len(found.returns) != 1 or found.selects:
+        raise _wrong(provided, "must return one column, and no selection")
+    return found
+
+
 def code_of(provided: Provided) -> Code:
     """Return the code of a plug-in: nothing is carried but its wheel, and what is installed of it counts."""
     from fasthep_archive.digest import of_json
@@ -95,7 +106,10 @@ def _returned(made: object, provided: Provided) -> Iterator[Returned]:
 
 def _wrong(provided: Provided, what: str) -> UsageError:
     hint = "columns = ('x',), returns = {'y': 'float64'} and def run(self, events): return {'y': ...}"
-    return UsageError(f"operation {provided.name!r} of {provided.provider} {provided.version} {what}", hint=hint)
+    return UsageError(
+        f"{provided.kind.removesuffix('s')} {provided.name!r} of {provided.provider} {provided.version} {what}",
+        hint=hint,
+    )
 
 
 # Operations of FAST-HEP

@@ -35,10 +35,11 @@ OUTSIDE = frozenset({"run.command", "run.events", "run.python"})
 def outside_profile(workflow: Workflow) -> frozenset[str]:
     """Return the stages whose results are not those of the numeric profile, and all that read or need them.
 
-    These run code that is not ours: of plug-ins, too, it is not known what they compute. A stage whose files, pictures
-    or observations a plug-in makes is one of them, and what others make of its events is not.
+    These run code that is not ours: of plug-ins, too, it is not known what they compute or read. A stage whose
+    files, pictures or observations a plug-in makes is one of them, and what others make of its events is not.
     """
-    outside: set[str] = set()
+    outside = {source.id for source in workflow.sources if registry.foreign("sources", source.kind) is not None}
+    outside |= {join.id for join in workflow.joins if outside & {item.source for item in join.inputs}}
     fields = _called_fields(workflow)
     for stage in workflow.stages:  # each comes after those that it needs
         needed = {*(edge.node for edge in (*stage.streams_from, *stage.products_from)), *stage.needs}
@@ -50,7 +51,9 @@ def outside_profile(workflow: Workflow) -> frozenset[str]:
 
 def _called_fields(workflow: Workflow) -> frozenset[str]:
     """Return the functions of formulas that are not ours, the fields that functions return, and what these make."""
-    found = {item.alias for item in workflow.fields if item.callable} | {item.name for item in workflow.functions}
+    found = {item.alias for item in workflow.fields if item.callable or item.accessor} | {
+        item.name for item in workflow.functions
+    }
     meant = [(item.alias, item.expr) for item in workflow.fields if item.expr]
     meant += [pair for variation in workflow.variations for pair in variation.replace.items()]
     size = -1
@@ -181,4 +184,5 @@ def plugins(workflow: Workflow) -> tuple[str, ...]:
     """Return the distributions whose plug-ins a workflow uses, sorted."""
     found = {registry.foreign(kind, name) for _, kind, name, _ in _asked(workflow)}
     found |= {registry.foreign("sources", source.kind) for source in workflow.sources}
+    found |= {registry.foreign("accessors", item.accessor) for item in workflow.fields if item.accessor}
     return tuple(sorted({item.provider for item in found if item is not None}))

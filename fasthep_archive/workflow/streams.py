@@ -23,6 +23,8 @@ Mismatch = Literal["error", "inner", "left"]
 _MISMATCHES: Mapping[JoinKind, tuple[str, ...]] = {"zip": ("error", "warn"), "match": ("error", "inner", "left")}
 """What each kind of join can do about sources of different events; ``warn`` is an error as well."""
 
+_FIELDS = ("branch", "expr", "callable", "accessor")
+"""What a field can be."""
 DEFAULT_STREAM = "events"
 """The stream of a document without the key ``sources``."""
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -100,6 +102,7 @@ class FieldAlias:
     """A field of a stream beside its branches: another name for one, a formula, or what a function returns.
 
     :ivar branch: that it is another name for; empty for others. :ivar expr: the formula; empty for others.
+    :ivar accessor: the plug-in that computes it; empty for others.
     :ivar callable: ``module:function``; empty for others. :ivar columns: that the function sees.
     :ivar returns: type of what it returns, ``float64``, ``list[bool]`` ...
     :ivar like: of a list, the column that it has as many values as; empty: its own.
@@ -110,6 +113,7 @@ class FieldAlias:
     stream: str
     branch: str = ""
     expr: str = ""
+    accessor: str = ""
     callable: str = ""
     columns: tuple[str, ...] = ()
     returns: str = ""
@@ -249,20 +253,32 @@ def read_fields(draft: Draft, known: frozenset[str], coder: Coder) -> tuple[Fiel
 
 
 def _field(entry: Mapping[str, JSON], path: DocumentPath, draft: Draft, coder: Coder) -> FieldAlias | None:
-    """Return a field; none after reporting that it is not one of the three things that it can be."""
+    """Return a field; none after reporting that it is not one of the things that it can be."""
     name, stream = str(path[-1]), str(entry["stream"])
-    kinds = [key for key in ("branch", "expr", "callable") if key in entry]
+    kinds = [key for key in _FIELDS if key in entry]
     if len(kinds) != 1:
         written = f"has {' and '.join(kinds)}" if kinds else "says nothing but its stream"
-        draft.fault(path, f"field {name!r} {written}", "write one of: branch, expr, callable", key=True)
+        draft.fault(path, f"field {name!r} {written}", f"write one of: {', '.join(_FIELDS)}", key=True)
         return None
     called = {"columns", "returns"}
     if (wrong := sorted(called & entry.keys())) and kinds != ["callable"]:
         draft.fault((*path, wrong[0]), f"{wrong[0]!r} belongs to a callable", "leave it out", key=True)
         return None
     if kinds != ["callable"]:
+        said = {key: str(entry.get(key, "")) for key in ("branch", "expr", "accessor")}
+        known = registry.plugged("accessors")
+        if said["accessor"] and said["accessor"] not in known:
+            looked = f"looked for in packages with an entry point in {registry.GROUPS['accessors']}"
+            hint = nearest(said["accessor"], known) or looked
+            draft.fault((*path, "accessor"), f"there is no accessor {said['accessor']!r}", hint)
+            return None
         return FieldAlias(
-            alias=name, stream=stream, branch=str(entry.get("branch", "")), expr=str(entry.get("expr", "")), path=path
+            alias=name,
+            stream=stream,
+            branch=said["branch"],
+            expr=said["expr"],
+            accessor=said["accessor"],
+            path=path,
         )
     if lacking := sorted(called - entry.keys()):
         hint = "write {callable: module:function, columns: [Muon_px], returns: float64}"
@@ -300,6 +316,8 @@ def resolved_field(alias: FieldAlias) -> JSON:
         return {"stream": alias.stream, "branch": alias.branch}
     if alias.expr:
         return {"stream": alias.stream, "expr": alias.expr}
+    if alias.accessor:
+        return {"stream": alias.stream, "accessor": alias.accessor}
     returns = f"{alias.returns} like {alias.like}" if alias.like else alias.returns
     return {"stream": alias.stream, "callable": alias.callable, "columns": list(alias.columns), "returns": returns}
 
