@@ -7,15 +7,18 @@ after the block before.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, TypeAlias
 
 from fasthep_archive.data.damage import told
+from fasthep_archive.data.layouts import LazyTypes
 from fasthep_archive.errors import DataError
+from fasthep_archive.formula.columns import ColumnType
 
 SIZE = 1 << 22
 """Bytes of a block, about."""
@@ -108,6 +111,39 @@ class TextFile(AbstractContextManager["TextFile"]):
 
 Cut: TypeAlias = Callable[[bytes, bool], int]
 """Says how many bytes of a text, which begins with a record, are whole records; with whether the text ends there."""
+
+
+class BlockSource(AbstractContextManager["BlockSource"]):
+    """The events of an open text file, block by block; see :class:`fasthep_archive.data.source.EventSource`."""
+
+    _text: TextFile
+    _blocks: tuple[Block, ...]
+    _types: LazyTypes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._text.__exit__(kind, error, trace)
+
+    @property
+    def entries(self) -> int:
+        """Number of events."""
+        return self._blocks[-1].first + self._blocks[-1].entries if self._blocks else 0
+
+    def types(self) -> Mapping[str, ColumnType]:
+        """Return the columns' types by name, each determined when it is asked for."""
+        return self._types
+
+    def clusters(self) -> tuple[int, ...]:
+        """Return the first events of all blocks, and the number of events."""
+        return tuple(sorted({0, *(block.first for block in self._blocks), self.entries}))
+
+    def index(self) -> tuple[int, ...]:
+        """Return where the blocks are, as :func:`from_index` takes it."""
+        return tuple(chain.from_iterable(block.to_index() for block in self._blocks))
 
 
 def pieces(text: Text, start: int, cut: Cut, where: str) -> Iterator[tuple[int, bytes]]:

@@ -10,16 +10,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from fasthep_archive.data.blocks import Block, TextFile, from_index, touching
+from fasthep_archive.data.blocks import Block, BlockSource, TextFile, from_index, touching
 from fasthep_archive.data.damage import told
 from fasthep_archive.data.declared import Declared, Found, declared, either, exact
 from fasthep_archive.data.layouts import LazyTypes
@@ -71,7 +68,7 @@ class Options:
         )
 
 
-class CsvSource(AbstractContextManager["CsvSource"]):
+class CsvSource(BlockSource):
     """The events of an open CSV file; see :class:`fasthep_archive.data.source.EventSource`."""
 
     def __init__(self, path: Path, read: Read) -> None:
@@ -89,29 +86,10 @@ class CsvSource(AbstractContextManager["CsvSource"]):
             raise
         self._types = LazyTypes(dict.fromkeys(self._names), self._type, str(path))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._text.__exit__(kind, error, trace)
-
-    @property
-    def entries(self) -> int:
-        return self._blocks[-1].first + self._blocks[-1].entries if self._blocks else 0
-
-    def types(self) -> Mapping[str, ColumnType]:
-        return self._types
-
-    def clusters(self) -> tuple[int, ...]:
-        """Return the first events of all blocks, and the number of events."""
-        return tuple(sorted({0, *(block.first for block in self._blocks), self.entries}))
-
     def settled(self, reads: tuple[Read, ...]) -> tuple[Read, ...]:
         """Return how to open the file without a scan: the types of all columns, and where the blocks are."""
         types: JSON = {name: str(self._declared[name]) for name in self._names}
-        index = tuple(chain.from_iterable(block.to_index() for block in self._blocks))
+        index = self.index()
         return tuple(replace(read, options={**read.options, "schema": types}, index=index) for read in reads)
 
     def read(self, columns: Iterable[str], start: int, stop: int) -> dict[str, Column]:

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
-from fasthep_archive.data.blocks import Block, TextFile, from_index, pieces, touching
+from fasthep_archive.data.blocks import Block, BlockSource, TextFile, from_index, pieces, touching
 from fasthep_archive.data.layouts import LazyTypes, sharing_offsets
 from fasthep_archive.data.members import Member, Misfit, Row, Survey, column_of, declared_members, spelled
 from fasthep_archive.data.source import Read
@@ -32,7 +29,7 @@ _SPACE = " \t\r\n"
 _HEAD = 1 << 12
 
 
-class JsonSource(AbstractContextManager["JsonSource"]):
+class JsonSource(BlockSource):
     """The events of an open JSON file; see :class:`fasthep_archive.data.source.EventSource`."""
 
     def __init__(self, path: Path, read: Read) -> None:
@@ -53,29 +50,10 @@ class JsonSource(AbstractContextManager["JsonSource"]):
             raise
         self._types = LazyTypes(self._members, self._type, str(path))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._text.__exit__(kind, error, trace)
-
-    @property
-    def entries(self) -> int:
-        return self._blocks[-1].first + self._blocks[-1].entries if self._blocks else 0
-
-    def types(self) -> Mapping[str, ColumnType]:
-        return self._types
-
-    def clusters(self) -> tuple[int, ...]:
-        """Return the first events of all blocks, and the number of events."""
-        return tuple(sorted({0, *(block.first for block in self._blocks), self.entries}))
-
     def settled(self, reads: tuple[Read, ...]) -> tuple[Read, ...]:
         """Return how to open the file without a scan: the types of all columns, and where the blocks are."""
         types = spelled(member for member in self._members.values() if member.wrong is None)
-        index = tuple(chain.from_iterable(block.to_index() for block in self._blocks))
+        index = self.index()
         return tuple(replace(read, options={**read.options, "schema": types}, index=index) for read in reads)
 
     def read(self, columns: Iterable[str], start: int, stop: int) -> dict[str, Column]:
