@@ -15,7 +15,7 @@ TESTS = (
     "document",
     "environment",
     "example",
-    "kernels_functions",
+    "kernels_cache",
     "lock",
     "plots",
     "render",

@@ -76,6 +76,7 @@ def test_what_is_shared_is_computed_once_and_branches_are_separate(packed: Packe
     assert len(passes) == 4 + 1  # of each file one, and one more of top-quark pairs for all scale factors together
 
 
+@pytest.mark.slow
 def test_it_replays_with_every_output_identical(packed: Packed, tmp_path: Path, kernel_cache: Path) -> None:
     replayed = fasthep_archive.replay(
         packed.path, tmp_path / "again", consent=lambda _: True, env="current", workers=2, cache=kernel_cache
@@ -85,6 +86,7 @@ def test_it_replays_with_every_output_identical(packed: Packed, tmp_path: Path, 
     assert len(replayed.report.verdicts) == 45
 
 
+@pytest.mark.slow
 def test_a_single_workflow_runs_with_what_it_needs(tmp_path: Path, kernel_cache: Path) -> None:
     ran = fasthep_archive.run(
         EXAMPLE / "workflow.yaml", tmp_path / "out", workflows=["control"], workers=1, cache=kernel_cache

@@ -118,6 +118,7 @@ def test_the_crate_says_how_many_packages_are_unresolved(example_bundle: Path) -
 # --- hydrate ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_hydrated_bundle_is_the_fat_twin_to_the_byte(
     command: Command, thin: Path, fat: Path, example: Path, tmp_path: Path
 ) -> None:
@@ -161,6 +162,7 @@ def test_the_rebuilt_environment_is_used_again(rebuilt: tuple[Path, str], comman
     assert sentence(done.stdout) == "12 of 12 outputs identical"
 
 
+@pytest.mark.slow
 def test_a_package_of_another_version_is_named_and_the_locked_one_is_rebuilt(
     rebuilt: tuple[Path, str], fat: Path, tmp_path: Path
 ) -> None:

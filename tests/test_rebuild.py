@@ -99,6 +99,7 @@ def test_an_environment_is_reused(cached: Builder) -> None:
     assert cached.said == []
 
 
+@pytest.mark.slow
 def test_another_lock_is_another_environment(builder: Builder, cached: Builder) -> None:
     shutil.copytree(cached.cache, builder.cache, symlinks=True)
     other = builder.build(Locked(entries=(entry(TOOLS), entry(tiny("2.0")))))
@@ -106,17 +107,20 @@ def test_another_lock_is_another_environment(builder: Builder, cached: Builder) 
     assert version_of(other, "tiny") == "2.0"
 
 
+@pytest.mark.slow
 def test_a_wheel_of_another_platform_is_passed_over(builder: Builder) -> None:
     built = builder.build(Locked(entries=(entry(TOOLS), entry(tiny(tag=FOREIGN), tiny()))))
     assert version_of(built, "tiny") == "1.0"
 
 
+@pytest.mark.slow
 def test_a_package_that_is_not_needed_here_may_lack_wheels(builder: Builder) -> None:
     elsewhere = entry(wheel("elsewhere", {}, tag=FOREIGN), marker='sys_platform == "nowhere"')
     builder.build(Locked(entries=(entry(TOOLS), entry(tiny()), elsewhere)))
     assert "installing 2 packages, all from the bundle" in builder.said
 
 
+@pytest.mark.slow
 def test_another_patch_level_is_said(builder: Builder) -> None:
     series = interpreters.series(VERSION)
     builder.build(Locked(version=f"{series}.99"))
@@ -381,6 +385,7 @@ def test_other_contents_under_the_same_name_are_refused(builder: Builder, tmp_pa
     assert error.message.splitlines()[1:] == ["  lost==1.0", "  tiny==1.0"]
 
 
+@pytest.mark.slow
 def test_without_a_network_all_that_is_not_carried_is_named(builder: Builder) -> None:
     variables = {"PIP_INDEX_URL": "http://127.0.0.1:1/", "PIP_RETRIES": "1"}
     error = builder.refused(thin(*named("one", "two")), **variables)
@@ -392,6 +397,7 @@ def test_without_a_network_all_that_is_not_carried_is_named(builder: Builder) ->
     assert error.hint.startswith("connect to a network, or ")
 
 
+@pytest.mark.slow
 def test_settings_that_say_where_to_install_are_not_the_indexs(builder: Builder, tmp_path: Path) -> None:
     with index(tmp_path / "index", tiny()) as variables:
         built = builder.build(thin(tiny()), **variables, PIP_TARGET=str(tmp_path / "target"), PIP_USER="1")

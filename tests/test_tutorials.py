@@ -33,7 +33,7 @@ DIFFERENT = {
     "trigger_jets": "B",  # FAST-HEP counts everything twice
 }
 """Documents whose nominal numbers FAST-HEP gets wrong, and the rule."""
-PACKED = ("ex2_needs_systematics", "object_selections")
+PACKED = ("object_selections",)
 """Documents that are packed and replayed always; the others are so when slow tests are asked for."""
 
 Bins = dict[tuple[int, ...], list[float]]
