@@ -124,15 +124,16 @@ def main() -> None:
     times = [best(lambda: nominal(parts), options.events) for parts in (1, 2, 3)]  # noqa: B023 - called at once
     lines |= {
         "ours": times[2],
-        "    computing": times[0],
-        "    placing": times[1] - times[0],
-        "    adding": times[2] - times[1],
+        "— computing": times[0],
+        "— placing": times[1] - times[0],
+        "— adding": times[2] - times[1],
     }
     more = [best(lambda: varied(parts), options.events) for parts in (1, 3)]  # noqa: B023 - see above
     for name, first, all_of_them in zip(("computing", "all"), (times[0], times[2]), more, strict=True):
         lines[f"a variation, {name}"] = (all_of_them - first) / options.variations
+    print(f"| {options.events} events | ns an event |\n|---|---|")
     for name, found in lines.items():
-        print(f"{name:30}{found:8.2f} ns an event")
+        print(f"| {name} | {found:.1f} |")
 
 
 if __name__ == "__main__":

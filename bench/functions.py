@@ -2,8 +2,8 @@
 
     python bench/functions.py [NAME ...] [--size N]
 
-``strips`` is a whole kernel of a formula with nothing else, on blocks of events as passes have them: the quick phase for
-a strip of values at a time, in SIMD code, and then the accurate phase for the values that are not certain. ``scalar`` is
+*In strips* is a whole kernel of a formula with nothing else, on blocks of events as passes have them: the quick phase for
+a strip of values at a time, in SIMD code, and then the accurate phase for the values that are not certain. *one by one* is
 one call for each value.
 """
 
@@ -94,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     random = np.random.default_rng(1)
     cache = Path(tempfile.mkdtemp())
-    print(f"{'':8}{'NumPy':>9}{'libm':>9}{'scalar':>9}{'strips':>9}   ns an element")
+    print("| ns an element | NumPy | numba and libm | ours, one by one | ours, in strips |\n|---|---|---|---|---|")
     for name in options.names:
         count = getattr(rounded, f"{name}_rounded").__code__.co_argcount
         columns = [random.uniform(*RANGES[name], options.size) for _ in range(count)]
@@ -116,7 +116,7 @@ def main() -> None:
             loop = Function.of(Unit(name="bench", text=text, functions=("loop",), libraries=libraries), "loop", cache)
             times.append(best(lambda: loop(*columns, out), options.size))  # noqa: B023
         times.append(best(in_strips(name, dict(zip(letters, columns, strict=True)), cache), options.size))
-        print(f"{name:8}" + "".join(f"{time:9.2f}" for time in times), flush=True)
+        print(f"| `{name}` | " + " | ".join(f"{time:.1f}" for time in times) + " |", flush=True)
 
 
 if __name__ == "__main__":

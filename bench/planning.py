@@ -2,7 +2,7 @@
 
     python bench/planning.py [--datasets N] [--stages N] [--variations N]
 
-It prints the number of nodes and the CPU seconds.
+It prints a table with the number of nodes and the CPU seconds.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def main() -> None:
         plan, faults = desk.planned(workflow)
         took = time.process_time() - begun
     assert not faults, faults[0]
-    print(f"{len(plan.nodes)} nodes in {took:.2f} s of CPU time")
+    print("| datasets | stages | variations | nodes of the plan | CPU s |\n|---|---|---|---|---|")
+    print(f"| {' | '.join(map(str, sizes.values()))} | {len(plan.nodes)} | {took:.2f} |")
 
 
 if __name__ == "__main__":
