@@ -294,6 +294,36 @@ def test_cutting_loops_changes_nothing(longest: int, monkeypatch: pytest.MonkeyP
         check(case, interpreted, seed)
 
 
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.filterwarnings("ignore:.* encountered in")
+def test_each_value_alone_and_its_number_are_the_same(case: str):
+    names = CASES[case](bench())[0]
+    data = columns(3)
+    wanted = [CASES[case](bench())[1](event) for event in events_of(data, EVENTS)]
+    for name in names:
+        b = bench()
+        value = CASES[case](b)[0][name]
+        (alone,) = interpreted(b.builder.program([value]))(data, {}, EVENTS)
+        assert bits(listed(alone, EVENTS)) == bits([event[name] for event in wanted]), name
+        if not isinstance(wanted[0][name], list):
+            continue
+        (count,) = interpreted(b.builder.program([b.builder.lists.counted(value)]))(data, {}, EVENTS)
+        assert listed(count, EVENTS) == [len(event[name]) for event in wanted], name
+
+
+@pytest.mark.parametrize("longest", [1, 150])
+def test_a_number_of_sorted_selected_values_is_compiled(
+    longest: int, monkeypatch: pytest.MonkeyPatch, kernel_cache: Path
+):
+    monkeypatch.setattr(schedule_module, "LONGEST", longest)
+    b = bench()
+    kept = b.builder.apply("filter", b["pt"], b["pt > 1"])
+    count = b.builder.lists.counted(b.builder.lists.taken(kept, b.builder.lists.sorted(kept, "descending")))
+    data = columns(6)
+    (result,) = compile_program(b.builder.program([count]), cache=kernel_cache)(data, {}, EVENTS)
+    assert listed(result, EVENTS) == [sum(pt > 1 for pt in event["pt"]) for event in events_of(data, EVENTS)]
+
+
 def test_cases_have_every_operation_that_rearranges_lists():
     used = set()
     for case in CASES.values():

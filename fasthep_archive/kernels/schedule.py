@@ -11,7 +11,7 @@ count, and counting selected values is taking differences of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from types import MappingProxyType
@@ -241,8 +241,8 @@ class _Graph:
         self._instructions = instructions
         self._groups = groups
         self._outputs = outputs
-        self._placed = [number for number, i in enumerate(instructions) if role(i) != "leaf"]
-        self._place = {number: self._placing(number) for number in self._placed}
+        self._place = {number: self._placing(number) for number, i in enumerate(instructions) if role(i) != "leaf"}
+        self._placed = sorted(self._reached(outputs))
         self._users: dict[int, list[int]] = {number: [] for number in self._placed}
         for number in self._placed:
             for needed in self._needs(number):
@@ -275,6 +275,22 @@ class _Graph:
         }
         made = {number for number in self._placed if self._instructions[number].operation in STRUCTURES}
         return frozenset(crossing | made | self._outputs)
+
+    def _reached(self, outputs: Iterable[int]) -> set[int]:
+        """Return the computed instructions that outputs depend on.
+
+        A program has others: of sorted lists that are only counted, nobody asks for the values that they are sorted by.
+        """
+        reached: set[int] = set()
+        waiting = list(outputs)
+        while waiting:
+            number = waiting.pop()
+            if number not in reached:
+                reached.add(number)
+                waiting.extend(self._needs(number))
+                shape = self._unsorted(self._instructions[number].domain)
+                waiting.extend([shape] if shape in self._place else [])
+        return reached
 
     def _placing(self, number: int) -> int | None:
         """Return the group whose lists the instruction runs over, none for events, less than -1 for a loop apart."""
@@ -313,7 +329,7 @@ class _Graph:
         shaped = instruction.operation in {"filter", "padded"}  # these make their structure anew as they go
         structures = [domain_of(self._instructions, argument) for argument in instruction.arguments]
         structures.append(None if shaped else instruction.domain)
-        for needed in dict.fromkeys((*instruction.arguments, *map(self._unsorted, structures))):
+        for needed in dict.fromkeys((*values(instruction), *map(self._unsorted, structures))):
             if needed in self._place:
                 yield needed
 
