@@ -1,6 +1,8 @@
 """Kernels on a GPU, through CuPy: what :mod:`ptx` does on the CPU. Nobody needs it who has no GPU."""
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -26,11 +28,12 @@ class OnDevice:
     def __init__(self, compiler: Compiler, text: str) -> None:
         import cupy
 
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "kernels.cubin"
-            path.write_bytes(compiler.cubin(text, architecture=architecture()))
-            self.module = cupy.RawModule(path=str(path))
-            self.module.compile()
+        directory = tempfile.mkdtemp(prefix="fasthep-archive-")  # CuPy may read the file again for each kernel
+        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        path = Path(directory) / "kernels.cubin"
+        path.write_bytes(compiler.cubin(text, architecture=architecture()))
+        self.module = cupy.RawModule(path=str(path))
+        self.module.compile()
 
     def launch(self, name: str, threads: int, arguments: Sequence[object]) -> None:
         """Launch kernel ``name`` on arrays of the device and numbers, and don't wait for it."""

@@ -2,6 +2,7 @@
 
     nice python tests/matrix.py
     nice python tests/matrix.py --arm64       another architecture too, emulated (Debian, as root; tests/arm64.py)
+    nice python tests/matrix.py --arm64 --first 1       that, beside this machine as it is
 
 The examples and the benchmark's workflow are run in a process of their own for each variation: other processors to
 compile for, without FMA and AVX, without optimisation, other numbers of workers and partitions, partitions in another
@@ -115,6 +116,7 @@ def main() -> int:
     """Print the digest of each variation; return 1 if they differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=200_000, help="of the benchmark (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=len(FULL), metavar="N", help="only so many variations")
     parser.add_argument("--arm64", action="store_true", help="compute on an emulated arm64 too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -126,7 +128,7 @@ def main() -> int:
             _benchmark(space / "benchmark", options.events),
         )
         found = set()
-        for number, variation in enumerate(FULL):
+        for number, variation in enumerate(FULL[: options.first]):
             begun = time.monotonic()
             digests = [
                 products(command, workflow, space / f"{workflow.parent.name}-{number}", variation)
@@ -138,7 +140,7 @@ def main() -> int:
             print(f"({time.monotonic() - begun:.0f} s)", flush=True)
         if options.arm64:
             found.add(_emulated(workflows, space))
-    print(f"{len(FULL) + options.arm64} variations, {len(found)} result{'s' * (len(found) > 1)}")
+    print(f"{min(options.first, len(FULL)) + options.arm64} variations, {len(found)} result{'s' * (len(found) > 1)}")
     return 0 if len(found) == 1 else 1
 
 

@@ -52,6 +52,8 @@ class Translated:
         for variable in self.special.values():
             variable.initializer = ir.Constant(I32, 0)
             variable.linkage = "internal"
+        self.misaligned = ir.GlobalVariable(self.ir, I64, "misaligned")
+        self.misaligned.initializer = ir.Constant(I64, 0)
         self.truncated = ir.Function(self.ir, ir.FunctionType(I64, [F64]), "llvm.fptosi.sat.i64.f64")
         self.tables = {name: self._table(name, content) for name, content in module.tables.items()}
         self.functions = {function.name: self._declared(function) for function in module.functions}
@@ -71,6 +73,8 @@ class Translated:
         address = self._engine.get_function_address(f"run.{name}")
         words = np.array([word(argument) % 2**64 for argument in arguments], np.uint64)
         ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)(words.ctypes.data, threads)
+        misaligned = ctypes.c_int64.from_address(self._engine.get_global_value_address("misaligned"))
+        assert not misaligned.value, f"{name}: an address is not a multiple of the size, which a device refuses"
 
     def _table(self, name: str, content: bytes) -> ir.GlobalVariable:
         kind = ir.ArrayType(I8, len(content))
@@ -452,11 +456,20 @@ class Body:
         word = self.builder.add(self.read(match[1], 64), ir.Constant(I64, offset))
         return self.builder.inttoptr(word, BYTES)
 
+    def aligned(self, operand: str, space: str, size: int) -> None:
+        """Note an address of global memory that a device refuses: it has to be a multiple of the size."""
+        if space == "global" and size > 1:
+            word = self.builder.ptrtoint(self.address(operand, space), I64)
+            rest = self.builder.and_(word, ir.Constant(I64, size - 1))
+            known = self.builder.load(self.module.misaligned)
+            self.builder.store(self.builder.or_(known, rest), self.module.misaligned)
+
     def do_ld(self, kinds, target, operand):
         space, *vector, kind = kinds
         assert set(vector) <= {"nc", "v2"}, kinds
         bits = bits_of(kind)
         names = [name.strip() for name in target.strip("{}").split(",")]
+        self.aligned(operand, space, bits // 8 * len(names))
         for i, name in enumerate(names):
             place = self.builder.bitcast(self.address(operand, space, i * bits // 8), ir.IntType(bits).as_pointer())
             self.write(name, self.builder.load(place, align=1), signed=kind[0] == "s")
@@ -465,6 +478,7 @@ class Body:
         space, *vector, kind = kinds
         assert set(vector) <= {"v2"}, kinds
         bits = bits_of(kind)
+        self.aligned(operand, space, bits // 8 * (1 + len(vector)))
         for i, name in enumerate(source.strip("{}").split(",")):
             place = self.builder.bitcast(self.address(operand, space, i * bits // 8), ir.IntType(bits).as_pointer())
             self.builder.store(self.read(name.strip(), bits), place, align=1)
@@ -475,6 +489,7 @@ class Body:
 
     def atomic(self, space, name, kind, operand, source):
         operation = {"add": "add", "min": "umin" if kind[0] == "u" else "min", "or": "or"}[name]
+        self.aligned(operand, space, bits_of(kind) // 8)
         place = self.builder.bitcast(self.address(operand, space), ir.IntType(bits_of(kind)).as_pointer())
         return self.builder.atomic_rmw(operation, place, self.read(source, bits_of(kind)), "monotonic")
 

@@ -1,6 +1,5 @@
 """Whole passes on a device, with translated PTX in place of a GPU: the states of the CPU, byte for byte."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 from translated_device import TranslatedDevice, device
 
 from fasthep_archive.archive.checking import checked
 from fasthep_archive.context import Context, NoProgress
-from fasthep_archive.data.source import EventSource, open_events
+from fasthep_archive.data.source import open_events
 from fasthep_archive.errors import DataError, TaskError
 from fasthep_archive.execution import device_pass
 from fasthep_archive.execution.device_pass import DevicePasses
@@ -213,56 +213,6 @@ def test_an_empty_partition_has_empty_states(passes: DevicePasses, example: Path
     assert equal(on_device(passes, empty, work), states(empty.partition, work, kernel_cache))
 
 
-class Waiting(TranslatedDevice):
-    """A device that is not done with its first block before more has been read, and the next is on the device."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.read, self.there = [threading.Event() for _ in range(3)], threading.Event()
-        self.uploads = 0
-
-    def uploaded(self) -> None:
-        super().uploaded()
-        self.uploads += self.read[0].is_set()
-        if self.uploads == 2:
-            self.there.set()
-
-    def finish(self) -> None:
-        super().finish()
-        for event in (*self.read, self.there):
-            assert event.wait(timeout=20), "reading and copying wait for computing"
-
-
-class Noted:
-    """A source that says when each piece has been read."""
-
-    def __init__(self, source: EventSource, device: Waiting) -> None:
-        self._source, self._device = source, device
-        self._times = 0
-
-    def clusters(self) -> tuple[int, ...]:
-        return tuple(range(0, self._source.entries, 200))
-
-    def read(self, columns, start: int, stop: int):
-        found = self._source.read(columns, start, stop)
-        if self._times < 3:
-            self._device.read[self._times].set()
-        self._times += 1
-        return found
-
-
-def test_reading_and_copying_go_on_while_the_device_computes(
-    example: Path, kernel_cache: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(device_pass, "PIECE", 200)
-    step, work = next(works(planned(example / "workflow.yaml", kernel_cache)))
-    waiting = Waiting()
-    with open_events(step.partition.file.path, step.partition.reads) as source:
-        passes = DevicePasses(waiting, kernel_cache)
-        found = passes.states(Noted(source, waiting), work, step.partition.start, step.partition.stop)
-    assert equal(found, states(step.partition, work, kernel_cache))
-
-
 # Memory
 
 
@@ -323,11 +273,16 @@ analysis:
 """
 
 
+def small(directory: Path, example: Path) -> Path:
+    """Return a document of whose passes nothing is read back before they end."""
+    (directory / "data").symlink_to(example / "data")
+    (directory / "workflow.yaml").write_text(SMALL)
+    return directory / "workflow.yaml"
+
+
 def test_a_run_on_gpus_leaves_the_bytes_of_the_cpu(example: Path, kernel_cache: Path, tmp_path: Path):
     """With two devices, each in a worker of its own, which is started as it is for real ones."""
-    (tmp_path / "data").symlink_to(example / "data")
-    (tmp_path / "workflow.yaml").write_text(SMALL)
-    plan = planned(tmp_path / "workflow.yaml", kernel_cache, chunk=500)
+    plan = planned(small(tmp_path, example), kernel_cache, chunk=500)
     on_cpu = run_plan(plan, Store(tmp_path / "cpu"), context(kernel_cache))
     on_gpu = run_plan(plan, Store(tmp_path / "gpu"), context(kernel_cache), gpus(0, 1))
     assert outputs(on_gpu) == outputs(on_cpu)
@@ -364,6 +319,27 @@ def test_a_value_that_does_not_fit_is_told_as_on_the_cpu(shared_data: Path, kern
     errors = [task(step, work, kernel_cache, tmp_path / "s", place)().failures for place in (None, target)]
     assert [str(error) for error in errors[1].values()] == [str(error) for error in errors[0].values()]
     assert "does not fit" in str(errors[1]["Masses"])
+
+
+def test_a_file_that_cannot_be_read_is_told_as_on_the_cpu(
+    example: Path, kernel_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """It is found by the thread that reads."""
+    (tmp_path / "data").mkdir()
+    for path in (example / "data").glob("*.root"):
+        content = bytearray(path.read_bytes())
+        with uproot.open(path) as file:
+            place = int(file["events"]["Muon_Py"].basket_key(0).fSeekKey) + 100
+        content[place : place + 1000] = bytes(1000)
+        (tmp_path / "data" / path.name).write_bytes(content)
+    (tmp_path / "workflow.yaml").write_text(SMALL)
+    plan = planned(tmp_path / "workflow.yaml", kernel_cache)
+    target = Target(opener=TranslatedDevice, ordinals=(0,))
+    step, work = next(works(plan))
+    errors = [task(step, work, kernel_cache, tmp_path / "s", place)().failures for place in (None, target)]
+    assert errors[0]
+    assert {node: str(error) for node, error in errors[1].items()} == {n: str(error) for n, error in errors[0].items()}
+    assert all(step.partition.file.name in str(error) for error in errors[1].values())
 
 
 def test_a_device_that_finds_what_is_not_there_is_not_believed(

@@ -170,3 +170,12 @@ def test_fused_product_and_sum_is_exact():
     )
     found = np.array(run(lines, bits, 0)[0], np.uint64).view(np.float64)
     assert float(found) == 2.0**-60
+
+
+def test_an_address_that_a_device_refuses_is_noticed():
+    module = Translated(parsed(cuda_target.nvrtc().ptx(HEAD.format("o[0] = x[0];"))))
+    numbers = np.zeros(4)
+    place = numbers.ctypes.data
+    module.run("k", 1, [place, place + 8, place, place])
+    with pytest.raises(AssertionError, match="k: an address is not a multiple of the size"):
+        module.run("k", 1, [place, place + 4, place, place])

@@ -10,7 +10,7 @@ from translated_device import TranslatedDevice, device
 
 from fasthep_archive.formula.columns import Array, Column
 from fasthep_archive.kernels.cuda import fills
-from fasthep_archive.kernels.cuda.device import constant
+from fasthep_archive.kernels.cuda.device import OutOfMemory, constant
 from fasthep_archive.kernels.cuda.fills import ResidentMoments, ResidentSums
 from fasthep_archive.kernels.cuda.nvrtc import compiler
 from fasthep_archive.kernels.cuda.tools import Resident, Tools
@@ -72,6 +72,14 @@ def test_carries_are_settled_before_limbs_are_full(kernel_cache: Path, monkeypat
         sums.add(there[0], 1000, there[1])
     assert same(sums.total().state(), compiled.state())
     assert tools.device.launches.count("settle") == 4 * 2
+
+
+def test_more_entries_than_limbs_take_ask_for_smaller_blocks(kernel_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    tools = Tools(TranslatedDevice(), kernel_cache)
+    monkeypatch.setattr(fills, "TERMS", 99)
+    sums = ResidentSums(tools, 1, weighted=True, cache=kernel_cache)
+    with pytest.raises(OutOfMemory):
+        sums.add(constant(tools.device, np.zeros(100, np.int64)), 100, constant(tools.device, np.ones(100)))
 
 
 def test_small_histograms_ask_the_device_for_nothing(kernel_cache: Path):

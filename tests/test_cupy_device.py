@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import standin_cupy
+from test_cuda_blocks import torn
+from test_cuda_passes import equal, on_device, planned, small, works
 from test_cuda_programs import dtypes, flat, lists, program_of, words
 
 from fasthep_archive.errors import TaskError
+from fasthep_archive.execution.device_pass import LANES, DevicePasses
+from fasthep_archive.execution.worker import states
 from fasthep_archive.kernels.compile import compile_program
 from fasthep_archive.kernels.cuda import cupy_device
 from fasthep_archive.kernels.cuda.code import loaded
@@ -38,8 +42,8 @@ def test_a_device_is_described(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "cupy", standin_cupy)
     monkeypatch.setitem(sys.modules, "cupy.cuda", standin_cupy.cuda)
     assert [str(found) for found in cupy_device.devices()] == [
-        "GPU 0: stand-in 0 (sm_80, 1 GiB, driver for CUDA 12.8)",
-        "GPU 1: stand-in 1 (sm_80, 1 GiB, driver for CUDA 12.8)",
+        "GPU 0: stand-in 0 (sm_80, 1 GiB, driver for CUDA 13.0)",
+        "GPU 1: stand-in 1 (sm_80, 1 GiB, driver for CUDA 13.0)",
     ]
 
 
@@ -115,4 +119,83 @@ def test_each_thread_is_told_its_device():
     device = CupyDevice(1)
     standin_cupy.calls.clear()
     device.finish()
-    assert standin_cupy.calls == ["device 1", "synchronize"]
+    assert standin_cupy.calls == ["device 1", "synchronize", "synchronize"]
+
+
+# Queues
+
+
+def test_kernels_wait_for_a_copy_and_nobody_else_does():
+    device = CupyDevice(0)
+    source = device.staging(8)
+    first, second, found = room(device, 8), room(device, 8), np.empty(1)
+    source[:] = np.frombuffer(np.float64(1.0).tobytes(), np.uint8)
+    copied = device.upload(first, source)
+    device.clear(first)  # not held: comes before the copy
+    device.download(first, found)
+    assert found[0] == 0
+    copied.hold()
+    device.download(first, found)
+    assert found[0] == 1
+    device.clear(second)
+    cleared = device.mark()
+    device.upload(second, source)
+    cleared.wait()
+    device.finish()
+    device.download(second, found)
+    assert found[0] == 1
+
+
+def test_a_copy_has_what_the_host_had_when_it_was_done():
+    """The stand-in is as late as a GPU may be: what is overwritten before the mark is reached is lost."""
+    device = CupyDevice(0)
+    source, target, found = device.staging(8), room(device, 8), np.zeros(1, np.int64)
+    source[:] = 1
+    copied = device.upload(target, source)
+    source[:] = 2
+    copied.hold()
+    device.download(target, found)
+    assert found.tobytes() == bytes([2] * 8)
+
+
+def test_page_locked_memory_is_given_back():
+    before = len(standin_cupy.pinned)
+    device = CupyDevice(0)
+    held = [device.staging(size) for size in (100, 200, 300)]
+    assert len(standin_cupy.pinned) == before + 3
+    held.clear()
+    assert len(standin_cupy.pinned) == before
+
+
+def test_a_kernel_without_room_for_its_stack_is_told_as_memory(kernel_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    code = loaded(CupyDevice(0), 'extern "C" __global__ void nothing() {}', kernel_cache)
+
+    def refused(self: object, name: str):
+        def call(*_: object) -> None:
+            raise standin_cupy.CUDADriverError(2)
+
+        return call
+
+    monkeypatch.setattr(standin_cupy.RawModule, "get_function", refused)
+    with pytest.raises(OutOfMemory):
+        code.launch("nothing", 1, [])
+
+
+# Whole passes
+
+
+@pytest.mark.slow
+def test_passes_have_the_states_of_the_cpu(example: Path, kernel_cache: Path):
+    passes = DevicePasses(CupyDevice(0), kernel_cache)
+    passes._block = 300
+    before = len(standin_cupy.pinned)
+    for step, work in works(planned(example / "workflow.yaml", kernel_cache)):
+        assert equal(on_device(passes, step, work), states(step.partition, work, kernel_cache))
+    assert len(standin_cupy.pinned) <= before + LANES
+
+
+def test_a_lane_that_is_used_too_early_is_noticed(
+    example: Path, kernel_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    step, work = next(works(planned(small(tmp_path, example), kernel_cache)))
+    torn(DevicePasses(CupyDevice(0), kernel_cache), step, work, kernel_cache, monkeypatch)

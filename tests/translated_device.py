@@ -1,7 +1,8 @@
 """A GPU that is none: the seam :mod:`fasthep_archive.kernels.cuda.device` with translated PTX on the CPU.
 
-It does everything as late as a GPU may: copies to it wait until somebody waits for them, kernels until something is
-copied back. Its memory has any content at first, has guards around it, and an end.
+It does everything as late as a GPU may: copies to it wait until somebody, or a kernel, waits for them, and kernels
+until something is copied back. Its memory has any content at first, has guards around it, and an end. What is asked of
+it is noted, in order.
 """
 
 import os
@@ -71,10 +72,47 @@ class TranslatedCode:
                 value.memory.check()  # type: ignore[attr-defined]
 
 
+class Queue:
+    """Work that is done in order, and as late as possible."""
+
+    def __init__(self, lock: "threading.RLock") -> None:
+        self._lock = lock
+        self._work: list[Callable[[], None]] = []
+        self._done = self._queued = 0
+
+    def add(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._work.append(work)
+            self._queued += 1
+
+    def end(self) -> int:
+        return self._queued
+
+    def drain(self, end: int | None = None) -> None:
+        """Do all work, or that before a place."""
+        with self._lock:
+            while self._work and (end is None or self._done < end):
+                self._done += 1
+                self._work.pop(0)()
+
+
+class TranslatedMark:
+    def __init__(self, device: "TranslatedDevice", queue: Queue, name: str) -> None:
+        self._device, self._queue, self._end, self._name = device, queue, queue.end(), name
+
+    def wait(self) -> None:
+        self._device.note(f"wait for {self._name}")
+        self._queue.drain(self._end)
+
+    def hold(self) -> None:
+        self._device.queue(lambda: self._queue.drain(self._end))
+
+
 class TranslatedDevice:
     """Runs kernels on the CPU.
 
     :ivar used: bytes of memory that are in use. :ivar most: the most there ever were. :ivar launches: names, in order.
+    :ivar notes: copies and marks, in order.
     """
 
     def __init__(self, ordinal: int = 0, *, memory: int = 1 << 30, architecture: str = "compute_80") -> None:
@@ -83,9 +121,10 @@ class TranslatedDevice:
         )
         self.used = self.most = 0
         self.launches: list[str] = []
-        self._copies: list[Callable[[], None]] = []
-        self._kernels: list[Callable[[], None]] = []
+        self.notes: list[str] = []
+        self._uploads = self._marks = 0
         self._lock = threading.RLock()
+        self._copies, self._kernels = Queue(self._lock), Queue(self._lock)
 
     def free(self) -> int:
         return self.description.memory - self.used
@@ -101,43 +140,44 @@ class TranslatedDevice:
     def staging(self, size: int) -> Bytes:
         return np.full(size, UNKNOWN, np.uint8)
 
-    def upload(self, target: Span, source: Bytes) -> None:
+    def upload(self, target: Span, source: Bytes) -> TranslatedMark:
         assert target.size == source.size
         with self._lock:
-            self._copies.append(lambda: _write(target, source))
+            self._uploads += 1
+            self.note(f"copy {self._uploads}")
+            self._copies.add(lambda: _write(target, source))
+            return TranslatedMark(self, self._copies, f"copy {self._uploads}")
 
-    def uploaded(self) -> None:
+    def mark(self) -> TranslatedMark:
         with self._lock:
-            _drain(self._copies)
+            self._marks += 1
+            self.note(f"mark {self._marks}")
+            return TranslatedMark(self, self._kernels, f"mark {self._marks}")
 
     def clear(self, target: Span) -> None:
         self.queue(lambda: _content(target).fill(0))
 
     def download(self, source: Span, target: Array) -> None:
-        with self._lock:
-            _drain(self._kernels)
+        self._kernels.drain()
         target.view(np.uint8)[:] = _content(source)[: target.nbytes]
 
     def finish(self) -> None:
-        with self._lock:
-            _drain(self._kernels)
+        self._copies.drain()
+        self._kernels.drain()
 
     def load(self, code: bytes) -> TranslatedCode:
         return TranslatedCode(self, code)
 
     def queue(self, work: Callable[[], None]) -> None:
-        with self._lock:
-            self._kernels.append(work)
+        self._kernels.add(work)
+
+    def note(self, what: str) -> None:
+        self.notes.append(what)
 
 
 def device() -> Device:
     """Return a device to test with: a GPU with ``FASTHEP_ARCHIVE_TEST_DEVICE=gpu``, where there is one."""
     return CupyDevice(0) if os.environ.get("FASTHEP_ARCHIVE_TEST_DEVICE") == "gpu" else TranslatedDevice()
-
-
-def _drain(queue: list[Callable[[], None]]) -> None:
-    while queue:
-        queue.pop(0)()
 
 
 def _content(span: Span) -> Bytes:

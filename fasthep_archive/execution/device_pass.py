@@ -1,13 +1,15 @@
 """Passes on a GPU: events are read, copied and computed at the same time, and what is computed stays on the device.
 
-One thread reads a partition piece by piece, another puts blocks of it together and copies them to the device, and the
-calling one computes. Blocks are as large as the device's memory allows.
+One thread reads a partition piece by piece, another puts blocks of it together in page-locked memory and queues their
+copies, and the calling one queues what is computed: the device itself waits for a block to be there. So two pieces are
+in memory, and two blocks on the device. Blocks are as large as the device's memory allows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from functools import lru_cache
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +36,8 @@ SMALLEST = 1 << 10
 PIECE = 1 << 16
 """Events that are read at a time, at least, where clusters are smaller."""
 
-LANES = 3
-"""Blocks that are on a device at a time: one is computed, one is there, and one is on its way."""
+LANES = 2
+"""Blocks that are on a device at a time, as :func:`ahead` has items: one is computed, one is there or on its way."""
 
 KERNELS = 64
 """Programs that are kept loaded."""
@@ -54,6 +56,7 @@ class DevicePasses:
         self._watch = Watch(device, cache)
         self._kernel = lru_cache(maxsize=KERNELS)(self._compiled)
         self._block = BLOCK
+        self._lanes = self._fresh()
 
     @property
     def device(self) -> Device:
@@ -86,8 +89,7 @@ class DevicePasses:
 
         :raises TaskError: if that is too small.
         """
-        self.device.uploaded()  # what was queued may still use what is given back
-        self.device.finish()
+        self.device.finish()  # what was queued may still use what is given back
         self._kernel.cache_clear()
         self._tools.release()
         self._block = min(self._block, events) // 2
@@ -107,31 +109,37 @@ class DevicePasses:
                 outputs = kernel.run(block, work.scalars)
                 for fill, accumulator in zip(work.fills, accumulators, strict=True):
                     accumulator.add([outputs[number] for number in fill.outputs], block.texts, columns)
-                self.device.finish()  # its lane is used again when the next block is asked for
-        finally:
+                block.lane.release()
+        except BaseException:
             blocks.close()
+            self._lanes = self._fresh()  # what is queued may still use those
+            raise
         return {fill.node: accumulator.state() for fill, accumulator in zip(work.fills, accumulators, strict=True)}
 
     def _blocks(
         self, source: EventSource, work: Work, start: int, stop: int
     ) -> Generator[tuple[DeviceKernel, Block, Mapping[str, Column]], None, None]:
-        """Yield blocks of events on the device, with their columns on the host."""
-        lanes = [Lane(self.device) for _ in range(LANES)]
+        """Yield blocks of events that are copied to the device, with their columns on the host."""
+        lanes = cycle(self._lanes)
         texts = resident.texts(fill.accumulation for fill in work.fills)
         read = ahead(_read(source, work, start, stop))
-        turn = 0
         try:
             for first_event, events, piece in read:
                 dtypes = tuple((name, piece[name].content.dtype.str) for name in work.program.columns)
                 kernel = self._kernel(work.program, dtypes)
                 for begin in range(0, events, self._block):
                     end = min(begin + self._block, events)
-                    columns, lane = sliced(piece, begin, end), lanes[turn % LANES]
-                    block = kernel.load(lane, columns, end - begin, first_event=first_event + begin, texts=texts)
-                    yield kernel, block, columns
-                    turn += 1
+                    columns, first = sliced(piece, begin, end), first_event + begin
+                    yield (
+                        kernel,
+                        kernel.load(next(lanes), columns, end - begin, first_event=first, texts=texts),
+                        columns,
+                    )
         finally:
             read.close()
+
+    def _fresh(self) -> tuple[Lane, ...]:
+        return tuple(Lane(self.device) for _ in range(LANES))
 
     def _compiled(self, program: Program, dtypes: tuple[tuple[str, str], ...]) -> DeviceKernel:
         return DeviceKernel(program, {name: np.dtype(dtype) for name, dtype in dtypes}, self._tools, self._cache)

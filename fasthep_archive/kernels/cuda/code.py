@@ -1,6 +1,6 @@
 """CUDA C to what a device loads: compiled by NVRTC, held to the numeric profile, kept on disk.
 
-Code is kept by content, architecture and version of NVRTC, in the user's own directory: nothing from a bundle enters
+Code is kept by content, architecture and release of NVRTC, in the user's own directory: nothing from a bundle enters
 it. What is compiled is checked as PTX first (:mod:`fasthep_archive.kernels.cuda.ptx`), before any device gets it.
 """
 
@@ -13,7 +13,7 @@ from fasthep_archive import digest
 from fasthep_archive.digest import JSON, Digest
 from fasthep_archive.errors import DataError
 from fasthep_archive.kernels import objects
-from fasthep_archive.kernels.cuda.device import Code, Device
+from fasthep_archive.kernels.cuda.device import Code, Description, Device
 from fasthep_archive.kernels.cuda.nvrtc import OPTIONS, PACKAGES, Compiler, compiler
 from fasthep_archive.kernels.cuda.ptx import checked
 from fasthep_archive.kernels.objects import ObjectCode
@@ -28,19 +28,19 @@ def loaded(device: Device, text: str, cache: Path) -> Code:
     :raises DataError: if there is no compiler, it refuses the text, or what it makes is not what the profile says.
     :raises TaskError: if the device doesn't take the code.
     """
-    return device.load(compiled(text, device.description.architecture, cache))
+    nvrtc = required(device.description)
+    return device.load(compiled(text, target(nvrtc, device.description), cache, nvrtc))
 
 
-def compiled(text: str, architecture: str, cache: Path) -> bytes:
+def compiled(text: str, architecture: str, cache: Path, nvrtc: Compiler) -> bytes:
     """Return the code of a text: machine code for ``sm_90``, PTX for ``compute_90``.
 
-    :raises DataError: if there is no compiler, it refuses the text, or what it makes is not what the profile says.
+    :raises DataError: if the compiler refuses the text, or what it makes is not what the profile says.
     """
-    nvrtc = required()
     key: dict[str, JSON] = {
         "source": digest.of_bytes(text.encode()),
         "architecture": architecture,
-        "nvrtc": nvrtc.version(),
+        "nvrtc": nvrtc.release or nvrtc.version(),
         "options": list(OPTIONS),
         "made by": _maker(),
     }
@@ -51,18 +51,42 @@ def compiled(text: str, architecture: str, cache: Path) -> bytes:
     return objects.obtain(cache / "kernels", key, made).code
 
 
-def required() -> Compiler:
-    """Return NVRTC.
+def required(description: Description) -> Compiler:
+    """Return the NVRTC whose code a device's driver takes.
 
-    :raises DataError: if it isn't installed.
+    :raises DataError: if there is none.
     """
-    nvrtc = compiler()
-    if nvrtc is None:
+    major = description.driver.partition(".")[0]
+    if found := compiler(int(major) if major.isdecimal() else None):
+        return found
+    if newer := compiler():
         raise DataError(
-            f"NVRTC, which compiles kernels for GPUs, is not installed: none of {', '.join(PACKAGES)} is",
-            hint="pip install 'fasthep-archive[gpu]'",
+            f"NVRTC {newer.version()}, which compiles kernels for GPUs, is newer than the driver, which is made for "
+            f"CUDA {description.driver}",
+            hint="update NVIDIA's driver, or pip install 'fasthep-archive[gpu]', which is for CUDA 12",
         )
-    return nvrtc
+    raise DataError(
+        f"NVRTC, which compiles kernels for GPUs, is not installed: none of {', '.join(PACKAGES)} is",
+        hint="pip install 'fasthep-archive[gpu]'",
+    )
+
+
+def target(nvrtc: Compiler, description: Description) -> str:
+    """Return what a device is given: its machine code, or PTX that its driver finishes if NVRTC doesn't know it yet.
+
+    :raises DataError: if the device is too old for NVRTC.
+    """
+    kind, _, number = description.architecture.partition("_")
+    known = nvrtc.architectures()
+    if kind == "compute" or int(number) in known:
+        return description.architecture
+    older = [one for one in known if one < int(number)]
+    if older:
+        return f"compute_{older[-1]}"
+    raise DataError(
+        f"NVRTC {nvrtc.version()} compiles for devices from sm_{known[0]} on, and this is {description.architecture}",
+        hint="CUDA 12 has older devices too: pip install 'fasthep-archive[gpu]', without nvidia-cuda-nvrtc",
+    )
 
 
 def _compiled(nvrtc: Compiler, text: str, architecture: str) -> bytes:

@@ -1,9 +1,10 @@
 """A real GPU, through CuPy: nothing but what :mod:`fasthep_archive.kernels.cuda.device` asks for.
 
 CuPy allocates, copies and launches; it compiles nothing, and none of its own kernels is used. Names and arguments are
-those of CuPy's reference (``cupy.cuda.Memory``, ``Stream``, ``alloc_pinned_memory``, ``cupy.cuda.runtime``,
-``RawModule``). Memory is CUDA's own, without a pool: ``cudaFree`` waits until the device is done with it, and what is
-free can be asked for.
+those of CuPy's reference (``cupy.cuda.Memory``, ``PinnedMemory``, ``Stream``, ``Event``, ``cupy.cuda.runtime``,
+``RawModule``), 13.6 and 14. Memory is CUDA's own, without CuPy's pools, which keep a block for each size that there
+ever was: what is free can be asked for, and ``cudaFree`` and ``cudaFreeHost`` wait until the device is done (*CUDA C++
+Programming Guide*: Stream Ordered Memory Allocator; Implicit Synchronization).
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from fasthep_archive.kernels.cuda.device import Bytes, Code, Description, Given,
 GROUP = 128
 """Threads of a group: the kernels need many registers."""
 
+_MOST_GROUPS = 2**31 - 1
+"""The largest grid; more threads than any memory has bytes."""
+
 _NO_MEMORY = 2
-"""``cudaErrorMemoryAllocation``."""
+"""``cudaErrorMemoryAllocation``, and ``CUDA_ERROR_OUT_OF_MEMORY`` of the driver."""
 
 _NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64}
 
@@ -71,16 +75,23 @@ class CupyDevice:
 
         self._use()
         with _memory_errors():
-            return np.frombuffer(cupy.cuda.alloc_pinned_memory(size), np.uint8, size)
+            memory = cupy.cuda.PinnedMemory(size)
+        return np.frombuffer(cupy.cuda.PinnedMemoryPointer(memory, 0), np.uint8, size)
 
-    def upload(self, target: Span, source: Bytes) -> None:
+    def upload(self, target: Span, source: Bytes) -> CupyMark:
         self._use()
         kind = self._runtime.memcpyHostToDevice
         self._runtime.memcpyAsync(target.address, source.ctypes.data, source.nbytes, kind, self._copies.ptr)
+        return CupyMark(self, self._copies)
 
-    def uploaded(self) -> None:
+    def mark(self) -> CupyMark:
         self._use()
-        self._copies.synchronize()
+        return CupyMark(self, self._kernels)
+
+    def hold(self, event: Any) -> None:
+        """Queue that kernels wait for an event of CuPy's."""
+        self._use()
+        self._kernels.wait_event(event)
 
     def clear(self, target: Span) -> None:
         self._use()
@@ -94,6 +105,7 @@ class CupyDevice:
 
     def finish(self) -> None:
         self._use()
+        self._copies.synchronize()
         self._kernels.synchronize()
 
     def load(self, code: bytes) -> Code:
@@ -104,12 +116,31 @@ class CupyDevice:
         """Queue a kernel of CuPy's."""
         self._use()
         words = tuple(_word(value) for value in arguments)
-        with self._kernels:
-            kernel((-(-threads // GROUP),), (GROUP,), words)
+        groups = -(-threads // GROUP)
+        assert 0 < groups <= _MOST_GROUPS, "a device refuses other grids"
+        with _memory_errors(), self._kernels:  # its stack is allocated with the first launch
+            kernel((groups,), (GROUP,), words)
 
     def _use(self) -> None:
         """Make this the device of the calling thread: each thread has its own."""
         self._runtime.setDevice(self._ordinal)
+
+
+class CupyMark:
+    """An event of CUDA's; whoever waits for it sleeps."""
+
+    def __init__(self, device: CupyDevice, stream: Any) -> None:
+        import cupy
+
+        self._device = device
+        self._event = cupy.cuda.Event(block=True, disable_timing=True)
+        self._event.record(stream)
+
+    def wait(self) -> None:
+        self._event.synchronize()
+
+    def hold(self) -> None:
+        self._device.hold(self._event)
 
 
 class _Code:
@@ -126,7 +157,10 @@ class _Code:
         path.write_bytes(code)
         self._module = cupy.RawModule(path=str(path))
         try:
-            self._module.compile()
+            with _memory_errors():
+                self._module.compile()
+        except OutOfMemory:
+            raise
         except Exception as error:
             raise TaskError(f"{device.description} does not take code that was made for it: {error}") from error
 
@@ -175,7 +209,7 @@ def _memory_errors() -> Iterator[None]:
         yield
     except (cupy.cuda.memory.OutOfMemoryError, MemoryError) as error:
         raise OutOfMemory from error
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+    except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
         if error.status != _NO_MEMORY:
             raise
         raise OutOfMemory from error

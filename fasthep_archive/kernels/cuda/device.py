@@ -2,7 +2,7 @@
 
 :mod:`fasthep_archive.kernels.cuda.cupy_device` is the real one; the tests have one that runs the translated PTX on the
 CPU. A device has two queues: copies to it are in one, everything else is in the other, and what is in one queue doesn't
-wait for what is in the other. Calls come from several threads.
+wait for what is in the other, except for a mark that it is told to wait for. Calls come from several threads.
 """
 
 from __future__ import annotations
@@ -95,6 +95,16 @@ class Code(Protocol):
         """Queue kernel ``name`` for at least ``threads`` threads, one at least."""
 
 
+class Mark(Protocol):
+    """A place in one of a device's queues: behind all that was queued before (an event of CUDA's)."""
+
+    def wait(self) -> None:
+        """Wait until all before it has been done."""
+
+    def hold(self) -> None:
+        """Queue that what is queued from now on, except copies to the device, is done after it."""
+
+
 class Device(Protocol):
     """A GPU."""
 
@@ -117,11 +127,14 @@ class Device(Protocol):
         :raises OutOfMemory: if there is none left.
         """
 
-    def upload(self, target: Span, source: Bytes) -> None:
-        """Queue a copy of :meth:`staging` memory, which must stay as it is until :meth:`uploaded`."""
+    def upload(self, target: Span, source: Bytes) -> Mark:
+        """Queue a copy, and return the mark behind it: until then ``source`` must stay as it is.
 
-    def uploaded(self) -> None:
-        """Wait for all copies that were queued."""
+        The copy goes on while the device computes if ``source`` is :meth:`staging` memory.
+        """
+
+    def mark(self) -> Mark:
+        """Return a mark behind all that was queued, except copies to the device."""
 
     def clear(self, target: Span) -> None:
         """Queue that memory becomes 0."""
@@ -130,7 +143,7 @@ class Device(Protocol):
         """Copy ``source``, as many bytes as ``target`` has, when all has been done that was queued before."""
 
     def finish(self) -> None:
-        """Wait until everything but copies to the device has been done that was queued."""
+        """Wait until everything has been done that was queued, copies to the device too."""
 
     def load(self, code: bytes) -> Code:
         """Return the kernels of machine code for this device's architecture, or of PTX.
@@ -156,10 +169,7 @@ def constant(device: Device, values: Array) -> Span:
     content = np.ascontiguousarray(values).view(np.uint8).reshape(-1)
     target = room(device, content.size)
     if content.size:
-        source = device.staging(content.size)
-        source[:] = content
-        device.upload(target, source)
-        device.uploaded()
+        device.upload(target, content).wait()
     return target
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fasthep_archive.formula.columns import Array
 from fasthep_archive.kernels import bins
-from fasthep_archive.kernels.cuda.device import Span, constant, word
+from fasthep_archive.kernels.cuda.device import OutOfMemory, Span, constant, word
 from fasthep_archive.kernels.cuda.tools import ITEM, Resident, Tools
 from fasthep_archive.kernels.moments import COUNTED, WEIGHTED, Moments
 from fasthep_archive.kernels.sums import State, WeightedSums
@@ -191,8 +191,7 @@ class ResidentSums:
                 self._take()
                 limbs.cover(first, end)
         self._tools.launch("count_cells", entries, cells, self._counts, self._cells)
-        settle = self._terms + entries > TERMS
-        self._terms = entries if settle else self._terms + entries
+        settle, self._terms = _settled(self._terms, entries)
         for limbs in self._limbs:
             assert weights is not None, "weights go with weighted sums"
             limbs.add(cells, entries, weights, settle=settle)
@@ -251,8 +250,7 @@ class ResidentMoments:
                 self._limbs[name].cover(first, end)
         self._tools.launch("count_cells", entries, cells, self._counts, self._cells)
         terms = entries * max(map(len, added.values()))
-        settle = self._terms + terms > TERMS
-        self._terms = terms if settle else self._terms + terms
+        settle, self._terms = _settled(self._terms, terms)
         for name, spans in added.items():
             for number, span in enumerate(spans):
                 self._limbs[name].add(cells, entries, span, settle=settle and number == 0)
@@ -310,6 +308,16 @@ class ResidentMoments:
             state |= {f"{name}.{key}": array for key, array in (places | limbs.taken(used)).items()}
         self._taken.merge(Moments.from_state(state, cache=self._cache))
         self._terms = 0
+
+
+def _settled(before: int, terms: int) -> tuple[bool, int]:
+    """Return whether carries are settled before so many terms, and how many terms limbs have with them.
+
+    :raises OutOfMemory: if that are more than limbs take: smaller blocks have fewer.
+    """
+    if terms > TERMS:
+        raise OutOfMemory
+    return (True, terms) if before + terms > TERMS else (False, before + terms)
 
 
 class _Window:

@@ -9,13 +9,13 @@ import ctypes
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, files
+from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
 from fasthep_archive.errors import DataError
 
 PACKAGES = ("nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12")
-"""Distributions that have the library, the first that is installed is taken."""
+"""Distributions that have the library; the first is taken that is installed and not too new for the driver."""
 
 OPTIONS = ("--std=c++17", "--fmad=false", "-ftz=false", "-prec-div=true", "-prec-sqrt=true", "-diag-suppress=177,550")
 """Nothing contracted, subnormals kept, division and roots rounded; and no word about functions that aren't called."""
@@ -27,15 +27,27 @@ _PARTS = re.compile(r"(?:libnvrtc-builtins\.so\.[\d.]+|nvrtc-builtins64_\d+\.dll
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """NVRTC, loaded."""
+    """NVRTC, loaded.
+
+    :ivar release: of its package, such as ``13.5.37``.
+    """
 
     library: ctypes.CDLL
+    release: str = ""
 
     def version(self) -> str:
         """Return the version, such as ``13.5``."""
         major, minor = ctypes.c_int(), ctypes.c_int()
         self._call("nvrtcVersion", ctypes.byref(major), ctypes.byref(minor))
         return f"{major.value}.{minor.value}"
+
+    def architectures(self) -> tuple[int, ...]:
+        """Return the devices that there is machine code for, as 90 for ``sm_90``, in rising order."""
+        count = ctypes.c_int()
+        self._call("nvrtcGetNumSupportedArchs", ctypes.byref(count))
+        found = (ctypes.c_int * count.value)()
+        self._call("nvrtcGetSupportedArchs", found)
+        return tuple(sorted(found))
 
     def ptx(self, text: str, *, architecture: str = "compute_80") -> str:
         """Return the PTX of a text for all devices from ``architecture`` on.
@@ -77,14 +89,23 @@ class Compiler:
 
 
 @cache
-def compiler() -> Compiler | None:
-    """Return the installed compiler; none if there is none."""
-    package = next((package for package in PACKAGES if _libraries(package, _LIBRARY)), None)
-    if package is None:
-        return None
-    for path in _libraries(package, _PARTS):
-        ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-    return Compiler(ctypes.CDLL(str(_libraries(package, _LIBRARY)[0])))
+def compiler(newest: int | None = None) -> Compiler | None:
+    """Return the installed compiler; none if there is none.
+
+    :param newest: the version of CUDA that the driver is made for: machine code of newer ones is refused by it (*CUDA
+        Compatibility*: any 12 runs what any 12 made). Without it all will do.
+    """
+    for package in PACKAGES:
+        if not _libraries(package, _LIBRARY) or (newest is not None and _major(package) > newest):
+            continue
+        for path in _libraries(package, _PARTS):
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        return Compiler(ctypes.CDLL(str(_libraries(package, _LIBRARY)[0])), version(package))
+    return None
+
+
+def _major(package: str) -> int:
+    return int(version(package).partition(".")[0])
 
 
 def _libraries(package: str, pattern: re.Pattern[str]) -> list[Path]:

@@ -1,7 +1,8 @@
 """Programs on a device: what :class:`~fasthep_archive.kernels.compile.Kernel` is on the CPU.
 
 Columns are copied to a device once for each block of events; all that is computed from them stays there. What the host
-has to know in between, how many values were selected, is read back when something depends on it.
+has to know in between, how many values were selected, is read back when something depends on it. Nobody waits for a
+copy to the device but the device itself.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fasthep_archive.formula.columns import Array, Column, ColumnType
 from fasthep_archive.kernels import inputs
 from fasthep_archive.kernels.compile import misfit
 from fasthep_archive.kernels.cuda.code import loaded
-from fasthep_archive.kernels.cuda.device import ALIGNED, Buffer, Bytes, Device, Given, Span, Unprintable, word
+from fasthep_archive.kernels.cuda.device import ALIGNED, Buffer, Bytes, Device, Given, Mark, Span, Unprintable, word
 from fasthep_archive.kernels.cuda.loops import Launch
 from fasthep_archive.kernels.cuda.source import cuda_source
 from fasthep_archive.kernels.cuda.tools import ITEM, Resident, Tools
@@ -31,15 +32,21 @@ _SCALARS = {"bool": bool, "int64": int, "float64": float}
 
 
 class Lane:
-    """Memory for the columns of one block: on the host, where they are put together, and on the device."""
+    """Memory for the columns of one block: on the host, where they are put together, and on the device.
+
+    One thread loads it, another queues what uses it, and says so with :meth:`release` before it is loaded again.
+    """
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._buffer = Buffer(device)
         self._staging: Bytes | None = None
+        self._used: Mark | None = None
 
-    def load(self, arrays: Sequence[Array]) -> list[Span]:
-        """Return arrays on the device, in one copy, which is over then.
+    def load(self, arrays: Sequence[Array]) -> tuple[list[Span], Mark]:
+        """Return where arrays will be on the device, and the mark behind their copy, which is one for all of them.
+
+        What the lane had before may still be in use: it is waited for.
 
         :raises OutOfMemory: if there is no room.
         """
@@ -47,25 +54,34 @@ class Lane:
         for array in arrays:
             starts.append(total)
             total += -(-max(array.nbytes, 1) // ALIGNED) * ALIGNED
+        if self._used is not None:
+            self._used.wait()
         if self._staging is None or self._staging.size < total:
             self._staging = None
             self._staging = self._device.staging(max(total, 1))
         for start, array in zip(starts, arrays, strict=True):
             self._staging[start : start + array.nbytes] = array.view(np.uint8)
         target = self._buffer.span(total)
-        self._device.upload(target, self._staging[:total])
-        self._device.uploaded()
-        return [target.part(start, array.nbytes) for start, array in zip(starts, arrays, strict=True)]
+        self._used = copied = self._device.upload(target, self._staging[:total])
+        return [target.part(start, array.nbytes) for start, array in zip(starts, arrays, strict=True)], copied
+
+    def release(self) -> None:
+        """Say that everything has been queued that uses what was loaded."""
+        self._used = self._device.mark()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
     """The columns of a run of events, on a device.
 
+    :ivar lane: the memory that they are in, to be released when nothing more is queued that uses them.
+    :ivar copied: the mark from which on they are there.
     :ivar arguments: contents and validity of columns, and the offsets of groups of structures.
     :ivar sizes: how many values the lists of each group have. :ivar texts: columns of texts, by name.
     """
 
+    lane: Lane
+    copied: Mark
     events: int
     first_event: int
     arguments: Mapping[Argument, Span]
@@ -89,8 +105,8 @@ class DeviceKernel:
     def __init__(self, program: Program, dtypes: Mapping[str, np.dtype[np.generic]], tools: Tools, cache: Path) -> None:
         """Compile ``program`` for columns whose contents have the types ``dtypes``, or find it compiled.
 
-        :raises Unprintable: if an instruction has no meaning in CUDA.
-        :raises DataError: if there is no compiler.
+        :raises Unprintable: if an instruction has no meaning in CUDA, or NVRTC doesn't make of it what the profile
+            says: a loop may have more columns than a kernel has arguments, say.
         :raises TaskError: if the device doesn't take the code.
         """
         self._program = program
@@ -99,9 +115,9 @@ class DeviceKernel:
         self._tools = tools
         try:
             source = cuda_source(program, self._dtypes)
+            self._code = loaded(tools.device, source.text, cache)
         except DataError as error:
             raise Unprintable(error.message) from error
-        self._code = loaded(tools.device, source.text, cache)
         self._steps = tuple(_steps(self._plan, source.launches))
         self._casts = sum(len(step.launch.casts) for step in self._steps)
         self._buffers = {number: Buffer(tools.device) for number in sorted(self._plan.stored)}
@@ -122,12 +138,14 @@ class DeviceKernel:
         :raises DataError: as ``Kernel`` does.
         :raises OutOfMemory: if the device has no room for so many events.
         """
-        return self.run(self.load(self._lane, columns, events, first_event=first_event), scalars)
+        outputs = self.run(self.load(self._lane, columns, events, first_event=first_event), scalars)
+        self._lane.release()
+        return outputs
 
     def load(
         self, lane: Lane, columns: Mapping[str, Column], events: int, *, first_event: int = 0, texts: Sequence[str] = ()
     ) -> Block:
-        """Return a block of events on the device; it is there until the lane is used again.
+        """Return a block of events on the device; it will be there when ``run`` needs it, until the lane is released.
 
         :param columns: at least those of the program, with contents of the types that it was compiled for, and texts.
         :raises DataError: if a column is not what the program was built for, or lists that are combined differ.
@@ -138,7 +156,8 @@ class DeviceKernel:
             arrays[_codes(name)] = np.ascontiguousarray(columns[name].content, np.int64)
             if (valid := columns[name].valid) is not None:
                 arrays[_text_valid(name)] = np.ascontiguousarray(valid)
-        spans = dict(zip(arrays, lane.load([*arrays.values()]), strict=True))
+        places, copied = lane.load([*arrays.values()])
+        spans = dict(zip(arrays, places, strict=True))
         resident = {
             name: Resident(
                 dtype="text",
@@ -149,7 +168,15 @@ class DeviceKernel:
             )
             for name in texts
         }
-        return Block(events=events, first_event=first_event, arguments=spans, sizes=sizes, texts=resident)
+        return Block(
+            lane=lane,
+            copied=copied,
+            events=events,
+            first_event=first_event,
+            arguments=spans,
+            sizes=sizes,
+            texts=resident,
+        )
 
     def run(self, block: Block, scalars: Mapping[str, bool | int | float]) -> tuple[Resident, ...]:
         """Return the program's outputs for a block; they are overwritten by the next run.
@@ -158,6 +185,7 @@ class DeviceKernel:
         :raises OutOfMemory: if there is no room.
         """
         given = {Argument("scalar", name): _SCALARS[dtype](scalars[name]) for name, dtype in self._program.scalars}
+        block.copied.hold()
         run = _Run(self._plan, self._tools, self._buffers, block, given)
         faults = self._tools.words("faults", self._casts)
         self._tools.launch("fill_words", self._casts, faults, -1)
