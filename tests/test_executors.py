@@ -15,10 +15,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
-import uproot
 from command import EPOCH, Command, with_kernels, words
+from interrupted import CHUNK, Toy, made, product
 
 import fasthep_archive
 from fasthep_archive.context import Context, NoProgress
@@ -35,23 +34,8 @@ from fasthep_archive.execution.executors import EXECUTORS, Kind, Request, chosen
 from fasthep_archive.execution.store import Store
 
 PATIENCE = 60.0
-EVENTS, CHUNK = 200_000, 1_000
+EVENTS = 200_000
 PASSES = EVENTS // CHUNK
-
-WORKFLOW = """
-version: "1.0"
-data: {datasets: [{name: toy, files: [events.root]}]}
-analysis:
-  stages:
-    - id: Columns
-      op: hep.define
-      params: {variables: [{name: pt, expr: "hypot(px, py)"}]}
-    - id: Pt
-      op: hep.hist
-      params:
-        weight_expr: w
-        axes: [{name: pt, source: pt, type: regular, bins: {low: 0, high: 4, nbins: 80}}]
-"""
 
 NOTHING_ASKED = Request(
     argument="",
@@ -65,29 +49,9 @@ NOTHING_ASKED = Request(
 needs_dask = pytest.mark.skipif(find_spec("distributed") is None, reason="needs distributed: pip install distributed")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Toy:
-    """A workflow, and the bytes that one worker of this machine leaves."""
-
-    workflow: Path
-    expected: bytes
-
-
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory, kernel_cache: Path) -> Toy:
-    directory = tmp_path_factory.mktemp("toy")
-    workflow = directory / "workflow.yaml"
-    workflow.write_text(WORKFLOW)
-    generator = np.random.default_rng(20261123)
-    with uproot.recreate(directory / "events.root", compression=None) as file:
-        file.mktree("events", dict.fromkeys(("px", "py", "w"), "f8"))
-        file["events"].extend({name: generator.normal(size=EVENTS) for name in ("px", "py", "w")})
-    fasthep_archive.run(workflow, directory / "whole", workers=1, chunk=CHUNK, reuse=False, cache=kernel_cache)
-    return Toy(workflow=workflow, expected=product(directory / "whole"))
-
-
-def product(directory: Path) -> bytes:
-    return (directory / "histograms" / "Pt.json").read_bytes()
+    return made(tmp_path_factory.mktemp("toy"), EVENTS, kernel_cache)
 
 
 def asked(toy: Toy, out: Path, executor: str) -> tuple[str | Path, ...]:
@@ -262,11 +226,11 @@ def test_results_travel_where_workers_do_not_see_the_store(
     with_kernels(tmp_path / "cache", kernel_cache)
     command = Command(cache=Path("/proc/self/cwd/cache"))
     words = list(asked(toy, tmp_path / "out", f"dask={cluster.address}"))
-    words[words.index(str(CHUNK))] = str(EVENTS // 10)
+    words[words.index(str(CHUNK))] = str(EVENTS // 20)
     done = command(*words, cwd=tmp_path, TMPDIR=str(tmp_path))
     assert "results travel to this machine" in done.stderr
     assert product(tmp_path / "out") == toy.expected
-    assert results(Command(cache=tmp_path / "cache")) == 11
+    assert results(Command(cache=tmp_path / "cache")) == 20 + 1
 
 
 @contextmanager

@@ -10,60 +10,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-import uproot
 from command import Command, with_kernels
+from interrupted import CHUNK, Toy, made, product
 
 import fasthep_archive
 from fasthep_archive.errors import DataError
 
-EVENTS, CHUNK = 400_000, 1_000
+EVENTS = 400_000
 PASSES = EVENTS // CHUNK
 PATIENCE = 60.0
 """Seconds after which something that should happen never will."""
 
-WORKFLOW = """
-version: "1.0"
-data: {datasets: [{name: toy, files: [events.root]}]}
-analysis:
-  stages:
-    - id: Columns
-      op: hep.define
-      params: {variables: [{name: pt, expr: "hypot(px, py)"}]}
-    - id: Pt
-      op: hep.hist
-      params:
-        weight_expr: w
-        axes: [{name: pt, source: pt, type: regular, bins: {low: 0, high: 4, nbins: 80}}]
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Toy:
-    """A workflow of one product over many partitions, and the bytes that an uninterrupted run leaves."""
-
-    workflow: Path
-    expected: bytes
-
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory, kernel_cache: Path) -> Toy:
-    directory = tmp_path_factory.mktemp("toy")
-    workflow = directory / "workflow.yaml"
-    workflow.write_text(WORKFLOW)
-    generator = np.random.default_rng(20261122)
-    with uproot.recreate(directory / "events.root", compression=None) as file:
-        file.mktree("events", dict.fromkeys(("px", "py", "w"), "f8"))
-        for _ in range(4):
-            file["events"].extend({name: generator.normal(size=EVENTS // 4) for name in ("px", "py", "w")})
-    fasthep_archive.run(workflow, directory / "whole", workers=1, chunk=CHUNK, reuse=False, cache=kernel_cache)
-    return Toy(workflow=workflow, expected=product(directory / "whole"))
-
-
-def product(directory: Path) -> bytes:
-    return (directory / "histograms" / "Pt.json").read_bytes()
+    return made(tmp_path_factory.mktemp("toy"), EVENTS, kernel_cache)
 
 
 def words(toy: Toy, out: Path) -> tuple[str | Path, ...]:
