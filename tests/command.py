@@ -9,8 +9,18 @@ from pathlib import Path
 
 EPOCH = "1767225600"
 """A ``SOURCE_DATE_EPOCH``: 2026-01-01."""
-_FREE = ("SOURCE_DATE_EPOCH", "PYTHONHASHSEED", "TZ", "LANG", "LC_ALL", "XDG_CACHE_HOME")
+_FREE = (
+    "SOURCE_DATE_EPOCH",
+    "PYTHONHASHSEED",
+    "TZ",
+    "LANG",
+    "LC_ALL",
+    "XDG_CACHE_HOME",
+    "PYTHONDONTWRITEBYTECODE",  # each of hundreds of processes would compile this package again, for 0.1 to 0.5 s
+)
 """Variables that a test sets by itself or has unset."""
+_SHARED = ("kernels", "trees", "installed", "closures")
+"""What caches of a session share: compiled code, and what is known of the installed packages and their wheels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,11 +79,12 @@ def words(*arguments: str | Path) -> list[str]:
 
 
 def with_kernels(cache: Path, kernel_cache: Path) -> Path:
-    """Return ``cache``, an empty directory of caches that shares its kernels with ``kernel_cache``.
+    """Return ``cache``, an empty directory of caches that shares with ``kernel_cache`` what no test is about.
 
     What ``kernel_cache`` holds may be of an earlier session; a store that is kept would hide what is wrong since then.
     """
     cache.mkdir(mode=0o700, exist_ok=True)
-    (kernel_cache / "kernels").mkdir(mode=0o700, parents=True, exist_ok=True)
-    (cache / "kernels").symlink_to(kernel_cache / "kernels")
+    for name in _SHARED:
+        (kernel_cache / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (cache / name).symlink_to(kernel_cache / name)
     return cache

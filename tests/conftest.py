@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 from command import EPOCH, Command, with_kernels
+from hypothesis import settings
 from shared import SHARED, needed
+
+settings.register_profile("unhurried", deadline=None)  # how long an example takes says more of the machine than of us
+settings.load_profile("unhurried")
 
 collect_ignore = ["golden/make.py"]
 """A script, which has no tests."""
@@ -27,9 +31,15 @@ def crate_validator() -> Path:
 
 @pytest.fixture(scope="session")
 def kernel_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return one cache directory for the whole session, so that each kernel compiles once."""
+    """Return one cache directory for the whole session, so that each kernel compiles once for all its workers."""
     configured = os.environ.get("FASTHEP_ARCHIVE_TEST_CACHE")
-    return Path(configured) if configured else tmp_path_factory.mktemp("cache")
+    if configured:
+        return Path(configured)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return tmp_path_factory.mktemp("cache")
+    shared = tmp_path_factory.getbasetemp().parent / "cache"  # the session's, above those of its workers
+    shared.mkdir(mode=0o700, exist_ok=True)
+    return shared
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 @functools.cache
-def pythons() -> dict[str, Path]:
-    """Return interpreters by version, ``3.8`` and later."""
+def pythons(first: int = 8) -> dict[str, Path]:
+    """Return interpreters by version, ``3.8`` and later unless ``first`` is another minor version."""
     found = {}
-    for minor in range(8, 16):
+    for minor in range(first, 16):
         on_path = shutil.which(f"python3.{minor}")
         candidates = [Path(on_path)] if on_path else []
         candidates += (Path.home() / ".pyenv" / "versions").glob(f"3.{minor}.*/bin/python3")

@@ -22,6 +22,7 @@ from command import Command
 import fasthep_archive
 from fasthep_archive.cli.parser import parser
 from fasthep_archive.formula.functions import BINARY, CALLS, CONSTANTS, UNARY
+from fasthep_archive.operations.protocol import Output
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -50,12 +51,6 @@ def without_code(text: str) -> str:
 
 
 # Commands and Python
-
-
-def share_wheels(cache: Path, session: Path) -> None:
-    """Let ``pack`` find the wheel that it made of this source tree on an earlier page; its key is the tree's content."""
-    (session / "trees").mkdir(mode=0o700, exist_ok=True)
-    (cache / "trees").symlink_to(session / "trees")
 
 
 @dataclass(kw_only=True)
@@ -219,7 +214,7 @@ def a_bundle_of_another_machine(reader: Session, request: pytest.FixtureRequest)
     def ran(*arguments: Any, **others: Any) -> run.Results:
         results = run_plan(*arguments, **others)
         (output,) = results.outputs["DiMuonMass"]
-        other = replace(output, content=with_an_event_moved(output.content))
+        other = Output(name=output.name, content=with_an_event_moved(output.content))
         return replace(results, outputs={**results.outputs, "DiMuonMass": (other,)})
 
     with pytest.MonkeyPatch.context() as patched:
@@ -271,7 +266,6 @@ def test_every_preparation_is_for_a_page() -> None:
 @pytest.mark.parametrize("page", EXECUTED, ids=named)
 def test_page_does_what_it_says(page: Path, tmp_path: Path, fresh: Command, request: pytest.FixtureRequest) -> None:
     reader = Session(home=tmp_path, command=fresh)
-    share_wheels(fresh.cache, request.getfixturevalue("kernel_cache"))
     if prepare := PREPARED.get(named(page)):
         prepare(reader, request)
     reader.follow(page)

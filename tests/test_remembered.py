@@ -12,7 +12,7 @@ from events import write_files
 from test_environment import install
 
 from fasthep_archive.data.source import Read, open_events
-from fasthep_archive.environment import closures
+from fasthep_archive.environment import closures, markers
 from fasthep_archive.environment.packages import closure
 from fasthep_archive.errors import DataError
 from fasthep_archive.execution import remembered
@@ -209,3 +209,21 @@ def test_what_is_remembered_of_others_is_not_read(site: Path, tmp_path: Path):
     place.chmod(0o666)
     assert closures.remembered(TOOL, tmp_path / "cache") == closure(TOOL)
     assert place.stat().st_mode & 0o022 == 0
+
+
+def test_conditions_are_found_again_without_reading(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    found = closures.remembered(TOOL, tmp_path / "cache")
+    before = closures.conditions(TOOL, found, tmp_path / "cache")
+    assert before == markers.needed(TOOL, [package.name for package in found])
+    monkeypatch.setattr(markers, "needed", lambda *_: pytest.fail("they were made again"))
+    assert closures.conditions(TOOL, found, tmp_path / "cache") == before
+
+
+def test_conditions_that_change_are_made_again(site: Path, tmp_path: Path):
+    found = closures.remembered(TOOL, tmp_path / "cache")
+    before = closures.conditions(TOOL, found, tmp_path / "cache")
+    metadata = next(site.glob("remembered_tool*")) / "METADATA"
+    metadata.write_text(metadata.read_text().replace("remembered-part", 'remembered-part; python_version > "3"'))
+    after = closures.conditions(TOOL, found, tmp_path / "cache")
+    assert after != before
+    assert after["remembered-part"] == 'python_version > "3"'

@@ -10,12 +10,13 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import cast
 
 from fasthep_archive.digest import JSON, canonical, of_json
+from fasthep_archive.environment import markers
 from fasthep_archive.environment.packages import Package, closure
 from fasthep_archive.environment.reading import Reader
 from fasthep_archive.errors import DataError
@@ -35,14 +36,37 @@ def remembered(roots: Sequence[str], cache: Path) -> tuple[Package, ...]:
 
     :raises DataError: if one of ``roots`` is not installed.
     """
-    if not all(map(_looks_on_the_path, sys.meta_path)):
-        return closure(roots)  # something else says what is installed, and nobody knows when that changes
+    if not _known():
+        return closure(roots)
     place = private_directory(cache / FOLDER) / of_json(_state(roots))
     found = _read(place)
     if found is None:
         found = closure(roots)
         write_atomically(place, canonical([package.to_json() for package in found]).encode())
     return found
+
+
+def conditions(roots: Sequence[str], found: Sequence[Package], cache: Path) -> Mapping[str, str | None]:
+    """Return :func:`~fasthep_archive.environment.markers.needed` of ``roots``, from ``cache`` if it is there.
+
+    :param found: the closure of ``roots``.
+    """
+    names = [package.name for package in found]
+    if not _known():
+        return markers.needed(roots, names)
+    place = private_directory(cache / FOLDER) / of_json({"conditions of": names, "state": _state(roots)})
+    try:
+        kept = cast("dict[str, str | None]", json.loads(read_private(place) or b""))
+        return {name: kept[name] for name in names}
+    except (ValueError, TypeError, KeyError):  # not there, or not whole
+        made = markers.needed(roots, names)
+        write_atomically(place, canonical(made).encode())
+        return made
+
+
+def _known() -> bool:
+    """Return whether what is installed can be seen on the path; else nobody knows when it changes."""
+    return all(map(_looks_on_the_path, sys.meta_path))
 
 
 def _looks_on_the_path(finder: object) -> bool:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from fasthep_archive.context import Progress
 from fasthep_archive.digest import Digest
-from fasthep_archive.environment import installed, markers, packages, source_tree
+from fasthep_archive.environment import closures, inspections, packages, source_tree
 from fasthep_archive.environment.artifacts import Pin
 from fasthep_archive.environment.packages import Package
 from fasthep_archive.environment.source_tree import State
@@ -49,18 +49,19 @@ class Item:
         return f"{self.pin.name} {self.pin.version}"
 
 
-def items(roots: Sequence[str], *, environ: Mapping[str, str], progress: Progress) -> tuple[Item, ...]:
-    """Return the closure of ``roots``, sorted by name. Every installed file is read.
+def items(roots: Sequence[str], *, cache: Path, environ: Mapping[str, str], progress: Progress) -> tuple[Item, ...]:
+    """Return the closure of ``roots``, sorted by name. Every installed file is read that may have changed since it was.
 
+    :param cache: where it is remembered what was read.
     :param environ: variables for git.
     :raises DataError: naming all packages of which it can't be told what is installed.
     """
-    closure = packages.closure(roots)
-    conditions = markers.needed(roots, [package.name for package in closure])
+    closure = closures.remembered(roots, cache)
+    conditions = closures.conditions(roots, closure, cache)
     progress.start("reading what is installed", len(closure), "packages")
 
     def read(package: Package) -> Item:
-        found = _item(package, conditions[package.name], environ)
+        found = _item(package, conditions[package.name], cache, environ)
         progress.advance(1)
         return found
 
@@ -85,11 +86,11 @@ def for_each(things: Iterable[Thing], work: Callable[[Thing], Result]) -> list[R
     return done
 
 
-def _item(package: Package, marker: str | None, environ: Mapping[str, str]) -> Item:
+def _item(package: Package, marker: str | None, cache: Path, environ: Mapping[str, str]) -> Item:
     distribution = packages.installed(package.name)
     assert distribution is not None, "a closure holds what is installed"
     editable = package.origin == "editable"
-    read = None if editable else installed.inspected(distribution)
+    read = None if editable else inspections.remembered(distribution, package, cache)
     modified = read.modified if read else ()
     return Item(
         pin=Pin(name=package.name, version=_version(package)),

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import Distribution
@@ -101,7 +102,14 @@ def inspected(distribution: Distribution) -> Inspected:
     :raises DataError: if nothing says which files are the distribution's, if they are in a source tree that is still
         being edited, or if a file can't be read.
     """
-    found = files(distribution)
+    return read(files(distribution))
+
+
+def read(found: Sequence[InstalledFile]) -> Inspected:
+    """Return the digest of these files and which were modified; each is read once.
+
+    :raises DataError: if one can't be read.
+    """
     batches = [found[start : start + _BATCH] for start in range(0, len(found), _BATCH)]
     with ThreadPoolExecutor(max_workers=min(8, len(batches))) as pool:
         read = list(chain.from_iterable(pool.map(lambda batch: [_read(file) for file in batch], batches)))

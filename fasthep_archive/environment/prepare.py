@@ -119,7 +119,7 @@ def prepare(
         progress=progress,
         plugins=frozenset(re.sub(r"[-_.]+", "-", name).lower() for name in plugins),
     )
-    items = installation.items(roots, environ=environ, progress=progress)
+    items = installation.items(roots, cache=cache, environ=environ, progress=progress)
     decisions = _decisions(items, _answers(items, task) if index else {}, task)
     try:
         carried = _downloaded(decisions, task)
@@ -244,12 +244,12 @@ def _made(decisions: _Decisions, task: _Task) -> dict[Item, Path]:
     """Return the wheels that are made here."""
     wanted = [item for item, decision in decisions.items() if decision.status == "built"]
     task.progress.start("making wheels", len(wanted), "wheels")
+    kept = task.cache / "trees"
 
     def make(item: Item) -> Path:
         if item.tree is None:
-            path = wheels.rebuilt(item.distribution, task.wheels)
+            path = wheels.rebuilt(item.distribution, task.wheels, files=item.files, cache=kept)
         else:
-            kept = task.cache / "trees"
             path = wheels.from_tree(item.tree, task.wheels, cache=kept, environ=task.environ, index=task.index)
         task.progress.advance(1)
         return path

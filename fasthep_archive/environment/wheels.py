@@ -20,7 +20,7 @@ from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path, PurePosixPath
 
 from fasthep_archive import digest
-from fasthep_archive.digest import Digest
+from fasthep_archive.digest import JSON, Digest
 from fasthep_archive.environment import building, installed
 from fasthep_archive.environment.installed import InstalledFile
 from fasthep_archive.environment.packages import normalised
@@ -38,6 +38,9 @@ from fasthep_archive.environment.wheel_layout import (
 from fasthep_archive.errors import DataError
 from fasthep_archive.files import write_atomically
 
+FORMAT = 1
+"""Changes when the same installed files shall be made into a wheel anew."""
+
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 _SHOWN = 5  # of a list of files, in a message
 
@@ -49,20 +52,28 @@ class _Member:
     executable: bool
 
 
-def rebuilt(distribution: Distribution, directory: Path) -> Path:
+def rebuilt(
+    distribution: Distribution, directory: Path, *, files: Digest | None = None, cache: Path | None = None
+) -> Path:
     """Write a wheel of the distribution's installed files to ``directory`` and return its path.
 
     Its content is that of the wheel that was installed, as far as files were not modified since; see
     :func:`~fasthep_archive.environment.installed.modified`.
 
+    :param files: the digest of its files, if that has been taken.
+    :param cache: where wheels are kept for the next time, by the digest of their files; created if missing.
     :raises DataError: if not all of its files can be had, or the wheel would not work elsewhere.
     """
-    files = installed.files(distribution)
-    _check(distribution, files)
-    metadata = next(file for file in files if dist_info(file.path) and file.path.endswith(".dist-info/WHEEL"))
+    found = installed.files(distribution)
+    _check(distribution, found)
+    metadata = next(file for file in found if dist_info(file.path) and file.path.endswith(".dist-info/WHEEL"))
     with metadata.open() as stream:
         name = _file_name(distribution, stream.read())
-    return _written(map(_member, files), directory / name)
+    if files is None or cache is None:
+        return _written(map(_member, found), directory / name)
+    executable: JSON = [file.path for file in found if file.executable()]
+    kept = cache / digest.of_json({"format": FORMAT, "files": files, "executable": executable, "name": name})
+    return _copied(_kept(kept) or _keep(_written(map(_member, found), kept / name)), directory)
 
 
 def from_tree(tree: Path, directory: Path, *, cache: Path, environ: Mapping[str, str], index: bool = True) -> Path:
@@ -82,11 +93,8 @@ def from_tree(tree: Path, directory: Path, *, cache: Path, environ: Mapping[str,
     wheel = _kept(kept)
     if wheel is None:
         with building.built(recipe, environ=environ, index=index) as fresh:
-            wheel = _normalised(fresh, kept)
-        write_atomically(kept / "sha256", f"{digest.of_file(wheel)} {wheel.name}".encode())
-    destination = directory / wheel.name
-    write_atomically(destination, wheel.read_bytes())
-    return destination
+            wheel = _keep(_normalised(fresh, kept))
+    return _copied(wheel, directory)
 
 
 def files_digest_of(wheel: Path) -> Digest:
@@ -170,6 +178,18 @@ def _kept(folder: Path) -> Path | None:
         return wheel if digest.of_file(wheel) == sha256 else None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def _keep(wheel: Path) -> Path:
+    """Note the digest of a wheel that was written to a folder of its own, and return its path."""
+    write_atomically(wheel.parent / "sha256", f"{digest.of_file(wheel)} {wheel.name}".encode())
+    return wheel
+
+
+def _copied(wheel: Path, directory: Path) -> Path:
+    destination = directory / wheel.name
+    write_atomically(destination, wheel.read_bytes())
+    return destination
 
 
 def _normalised(wheel: Path, directory: Path) -> Path:

@@ -70,12 +70,14 @@ def placed(code: bytes, symbol: str, functions: Mapping[str, int] = NOTHING) -> 
     return int(loaded[symbol])
 
 
-def placed_as_numba_does(code: bytes, symbol: str) -> int:
+def placed_as_numba_does(code: bytes, symbol: str, functions: Mapping[str, int] = NOTHING) -> int:
     """Return where the function ``symbol`` of object code is in memory, by way of LLVM's older engine.
 
     It works wherever numba does, and ends the process if the code needs anything that it can't find.
     """
     llvm = _llvm()
+    for name, address in functions.items():
+        llvm.add_symbol(name, address)
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))

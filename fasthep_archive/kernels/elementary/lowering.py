@@ -16,11 +16,13 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import FunctionType
 
 import numpy as np
 from llvmlite import ir
 
+from fasthep_archive.kernels.elementary import wide
 from fasthep_archive.kernels.elementary.restricted import constant_of, definitions
 
 DOUBLE, WORD, BOOL = ir.DoubleType(), ir.IntType(64), ir.IntType(1)
@@ -54,6 +56,25 @@ _FLOAT_FUNCTIONS = {name: f"llvm.{name}" for name in ("sqrt", "copysign", "floor
 _SELDOM = ("noinline", "cold", "optsize")
 
 
+@cache
+def _wide() -> Mapping[str, ast.FunctionDef]:
+    """Return the functions for wide numbers that are seldom called: most of the text, and the same everywhere."""
+    return {
+        name: tree
+        for name, tree in definitions(wide).items()
+        if any(isinstance(part, ast.Call) and ast.unparse(part) == "seldom()" for part in ast.walk(tree))
+    }
+
+
+def declared(module: ir.Module, tree: ast.FunctionDef, name: str) -> ir.Function:
+    """Return a function that is in another module, where it is called ``name``."""
+    kinds = [_kind(argument.annotation) for argument in tree.args.args]
+    function = ir.Function(module, ir.FunctionType(_kind(tree.returns), kinds), name)
+    for attribute in (*_SELDOM, "nounwind"):
+        function.attributes.add(attribute)
+    return function
+
+
 class LoweringError(Exception):
     """A function uses what the language hasn't; the text says where."""
 
@@ -64,17 +85,25 @@ class Library:
 
     :ivar module: where they are put, once each.
     :ivar fused: whether the processor has a fused multiplication and addition.
+    :ivar apart: what the functions for wide numbers are called by whose machine code is elsewhere; none: all is here.
     """
 
     module: ir.Module
     fused: bool
+    apart: Callable[[str], str] | None = None
 
     def function(self, source: Callable[..., object]) -> ir.Function:
         """Return the function that is made of ``source``; the first time, it is made, and all that it calls."""
         name = f"elementary.{source.__name__}"
+        if self.apart is not None and source.__name__ in _wide():
+            name = self.apart(source.__name__)
+            if name not in self.module.globals:
+                return declared(self.module, _wide()[source.__name__], name)
         known = self.module.globals.get(name)
-        if known is not None:
-            return known
+        return self.made(source, name) if known is None else known
+
+    def made(self, source: Callable[..., object], name: str) -> ir.Function:
+        """Return the function that is made of ``source`` here and now, with all that it calls."""
         assert isinstance(source, FunctionType), "functions of modules only"
         module = inspect.getmodule(source)
         assert module is not None, "functions of modules only"

@@ -7,9 +7,11 @@ The quick phase is one loop without branches, which LLVM turns into vector code:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llvmlite import binding, ir
 
-from fasthep_archive.kernels.elementary import rounded
+from fasthep_archive.kernels.elementary import rounded, wide
 from fasthep_archive.kernels.elementary.lowering import DOUBLE, WORD, Library
 from fasthep_archive.kernels.elementary.strips import LENGTH
 
@@ -24,14 +26,23 @@ It was renamed in LLVM 21, and llvmlite does not know the new name."""
 _ZERO, _ONE = ir.Constant(WORD, 0), ir.Constant(WORD, 1)
 
 
-def strip_text(name: str, symbol: str, triple: str, *, fused: bool) -> str:
+def strip_text(name: str, symbol: str, triple: str, *, fused: bool, apart: Callable[[str], str] | None = None) -> str:
     """Return a module with ``symbol(double *x, [double *y,] double *results, int64 count)`` for the function ``name``.
 
     :param fused: whether the processor has a fused multiplication and addition.
+    :param apart: see :class:`~fasthep_archive.kernels.elementary.lowering.Library`.
     """
     module = ir.Module(symbol)
     module.triple = triple
-    _Strip(Library(module, fused), name, symbol).write()
+    _Strip(Library(module, fused, apart), name, symbol).write()
+    return str(module)
+
+
+def wide_text(name: str, triple: str, *, fused: bool, apart: Callable[[str], str]) -> str:
+    """Return a module with the function ``name`` for wide numbers, called ``apart(name)``; the rest as above."""
+    module = ir.Module(apart(name))
+    module.triple = triple
+    Library(module, fused, apart).made(getattr(wide, name), apart(name)).linkage = ""
     return str(module)
 
 
