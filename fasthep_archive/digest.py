@@ -11,10 +11,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NewType, TypeAlias
+from typing import BinaryIO, NewType, TypeAlias
 
 Digest = NewType("Digest", str)
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+_PIECE = 1 << 20
+"""Bytes that are read at once."""
 
 
 def of_bytes(content: bytes | bytearray | memoryview) -> Digest:
@@ -25,7 +27,15 @@ def of_bytes(content: bytes | bytearray | memoryview) -> Digest:
 def of_file(path: Path) -> Digest:
     """Return the SHA-256 of the file's bytes, read once, in bounded memory."""
     with path.open("rb") as stream:
-        return Digest(hashlib.file_digest(stream, "sha256").hexdigest())
+        return of_stream(stream)
+
+
+def of_stream(stream: BinaryIO) -> Digest:
+    """Return the SHA-256 of what is left in ``stream``, in bounded memory."""
+    found = hashlib.sha256()
+    while piece := stream.read(_PIECE):
+        found.update(piece)
+    return Digest(found.hexdigest())
 
 
 def of_json(value: JSON) -> Digest:

@@ -1,18 +1,101 @@
-"""Private directories and whole files: what caches on disk stand on."""
+"""Private directories, whole files and stretches of files: what caches on disk stand on."""
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Self, TypeAlias, cast
 
 from fasthep_archive.errors import DataError, writing
 
 _PLACES = 1 << 30
 """How many different locks the file of locks has."""
+PIECE = 1 << 20
+"""Bytes of a file that are read or written at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """Bytes that lie in a file, ``size`` of them from ``start`` on, and that nobody has to hold to pass them on."""
+
+    path: Path
+    size: int
+    start: int = 0
+
+    @classmethod
+    def whole(cls, path: Path) -> Self:
+        """Return all of a file.
+
+        :raises OSError: if it can't be found.
+        """
+        return cls(path=path, size=path.stat().st_size)
+
+
+Bytes: TypeAlias = "bytes | Stretch"
+"""Bytes at hand, or where they lie."""
+
+
+def size_of(content: Bytes) -> int:
+    """Return the number of bytes."""
+    return content.size if isinstance(content, Stretch) else len(content)
+
+
+def opened(content: Bytes) -> BinaryIO:
+    """Return the bytes as a file to read and to seek in; it needn't be closed.
+
+    A stretch that ends before its size reads as cut off.
+    """
+    if isinstance(content, Stretch):
+        return cast("BinaryIO", io.BufferedReader(_Reading(content), PIECE))
+    return io.BytesIO(content)
+
+
+def pieces(content: Bytes) -> Iterator[bytes]:
+    """Yield the bytes, at most :data:`PIECE` at a time."""
+    stream = opened(content)
+    while piece := stream.read(PIECE):
+        yield piece
+
+
+def read_all(content: Bytes) -> bytes:
+    """Return the bytes."""
+    return opened(content).read() if isinstance(content, Stretch) else content
+
+
+class _Reading(io.RawIOBase):
+    """Reads a stretch; the file is open only while it is read from, so that any number of stretches can be kept."""
+
+    def __init__(self, stretch: Stretch) -> None:
+        self._stretch = stretch
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        before = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._stretch.size}[whence]
+        self._place = max(0, before + offset)
+        return self._place
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # of any writable buffer
+        left = max(0, min(len(buffer), self._stretch.size - self._place))
+        with self._stretch.path.open("rb", buffering=0) as file:
+            file.seek(self._stretch.start + self._place)
+            count = file.readinto(memoryview(buffer)[:left])
+        self._place += count
+        return count
 
 
 def private_directory(path: Path) -> Path:
@@ -36,22 +119,32 @@ def read_private(path: Path) -> bytes | None:
         return None
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: Bytes) -> None:
     """Write ``path`` whole or not at all, and make the directories that it needs.
 
     :raises DataError: if it can't be written.
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-            Path(temporary).chmod(0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+    with writing(path), replacing(path) as stream:
+        for piece in (content,) if isinstance(content, bytes) else pieces(content):
+            stream.write(piece)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write, to read and to seek in, which becomes ``path`` when all has gone well, else is gone.
+
+    It lies beside ``path``, whose directory is made if need be; an error of writing is an OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w+b") as stream:
+            yield stream
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fasthep_archive.data.content import of_array, of_columns, of_output, of_value
@@ -305,7 +305,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(json_values, json_values)
 def test_values_agree_exactly_when_their_canonical_texts_do(left, right):
     def text(value):

@@ -129,7 +129,7 @@ def test_a_run_over_http_leaves_the_same_as_one_of_the_local_file(
         store = Store(tmp_path / f"store{number}")
         results = run_plan(plan, store, context)
         results.raise_failures()
-        outputs.append(results.outputs)
+        outputs.append({stage: [(o.name, o.content) for o in left] for stage, left in results.outputs.items()})
     assert outputs[0] == outputs[1]
     assert set(outputs[0]) == {"Cut", "Mass"}
 

@@ -15,7 +15,7 @@ import pytest
 import uproot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_writing import EVENTS, Desk, array_of, columns, cut, define, events
+from test_writing import EVENTS, Desk, array_of, columns, cut, define, events, in_memory
 
 from fasthep_archive.data.arrow_files import ArrowForm, ParquetForm
 from fasthep_archive.data.content import of_array, of_output
@@ -110,7 +110,7 @@ def test_csv_has_numbers_that_read_back_exactly(desk):
 def test_csv_spells_what_decimals_cannot():
     values = np.array([np.nan, np.inf, -np.inf, -0.0, 0.1, 1e300])
     parts = [{"x": Column(values, valid=np.arange(6) != 4), "t,": Column(np.zeros(6, "i8"), words=('a"\nb',))}]
-    content = CsvForm().write([Branch(name="x", optional=True), Branch(name="t,", text=True)], parts)
+    content = in_memory(CsvForm(), [Branch(name="x", optional=True), Branch(name="t,", text=True)], parts)
     rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
     assert [row[0] for row in rows] == ["x", "nan", "inf", "-inf", "-0.0", "", "1e+300"]
     assert {row[1] for row in rows[1:]} == {'a"\nb'}
@@ -224,27 +224,27 @@ def test_row_groups_and_batches_begin_at_the_same_events():
     count = CLUSTER + 10
     column = Column(np.arange(count))
     parts = [{"x": column.events(start, min(start + 9999, count))} for start in range(0, count, 9999)]
-    parquet = pyarrow.parquet.ParquetFile(pa.BufferReader(ParquetForm().write([Branch(name="x")], parts)))
+    parquet = pyarrow.parquet.ParquetFile(pa.BufferReader(in_memory(ParquetForm(), [Branch(name="x")], parts)))
     assert [parquet.metadata.row_group(n).num_rows for n in range(2)] == [CLUSTER, 10]
-    arrow = pa.ipc.open_file(pa.BufferReader(ArrowForm(compression="lz4").write([Branch(name="x")], parts)))
+    arrow = pa.ipc.open_file(pa.BufferReader(in_memory(ArrowForm(compression="lz4"), [Branch(name="x")], parts)))
     assert [arrow.get_batch(n).num_rows for n in range(2)] == [CLUSTER, 10]
 
 
 def test_dotted_names_are_structs_in_parquet_and_arrow_and_names_in_others():
     parts = [{"met.pt": Column(np.arange(3.0)), "met.phi": Column(np.arange(3))}]
     branches = [Branch(name=name) for name in parts[0]]
-    assert READ["parquet"](ParquetForm().write(branches, parts)).met.fields == ["pt", "phi"]
-    assert READ["arrow"](ArrowForm().write(branches, parts)).met.fields == ["pt", "phi"]
-    assert np.load(io.BytesIO(NpzForm().write(branches, parts))).files == ["met.pt", "met.phi"]
+    assert READ["parquet"](in_memory(ParquetForm(), branches, parts)).met.fields == ["pt", "phi"]
+    assert READ["arrow"](in_memory(ArrowForm(), branches, parts)).met.fields == ["pt", "phi"]
+    assert np.load(io.BytesIO(in_memory(NpzForm(), branches, parts))).files == ["met.pt", "met.phi"]
     both = [{"a": Column(np.zeros(1)), "a.b": Column(np.zeros(1))}]
     with pytest.raises(DataError, match="field 'a' with values and fields of its own"):
-        ParquetForm().write([Branch(name=name) for name in both[0]], both)
+        in_memory(ParquetForm(), [Branch(name=name) for name in both[0]], both)
 
 
 FORMS = {"parquet": ParquetForm, "arrow": ArrowForm, "npz": NpzForm}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(columns(), st.sampled_from(list(FORMS)), st.integers(1, 12), st.sampled_from(["none", None]))
 def test_random_columns_come_back(found, kind, chunk, compression):
     form = FORMS[kind]() if compression is None else FORMS[kind](compression=compression)
@@ -258,7 +258,7 @@ def test_random_columns_come_back(found, kind, chunk, compression):
     ]
     if form.unfit(branches) is not None:
         return
-    content = form.write(branches, parts)
+    content = in_memory(form, branches, parts)
     arrays = {name: array_of(column) for name, column in found.items()}
     back = READ[kind](content)
     for name in found:
@@ -266,7 +266,7 @@ def test_random_columns_come_back(found, kind, chunk, compression):
             back[name], arrays[name], equal_nan=True, dtype_exact=True
         )
     assert of_output(content, f"x.{kind}") == of_array(ak.Array(arrays))
-    assert form.write(branches, [found]) == content
+    assert in_memory(form, branches, [found]) == content
 
 
 # --- wider types, verification, data[...] ----------------------------------------------------------------------------
@@ -297,12 +297,12 @@ def output(name, content):
 def test_replayed_columns_are_compared_value_by_value(kind):
     one, other = (Column(np.array([1.0, value, 3.0]), np.array([0, 2, 3])) for value in (2.0, np.nextafter(2.0, 3)))
     branches = [Branch(name="pt", lists=True)]
-    sides = [FORMS[kind]().write(branches, [{"pt": column}]) for column in (one, other)]
+    sides = [in_memory(FORMS[kind](), branches, [{"pt": column}]) for column in (one, other)]
     found = compare(*(output(f"skim.{kind}", side) for side in sides))
     assert not found.same_content
     assert found.because is not None
     assert "column 'pt', entry 0[1]" in found.because
-    other_bytes = FORMS[kind](compression="none").write(branches, [{"pt": one}])
+    other_bytes = in_memory(FORMS[kind](compression="none"), branches, [{"pt": one}])
     assert compare(output(f"s.{kind}", sides[0]), output(f"s.{kind}", other_bytes)).same_content
 
 

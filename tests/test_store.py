@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from fasthep_archive.digest import of_bytes
 from fasthep_archive.execution.store import Store
-from fasthep_archive.operations.protocol import State
+from fasthep_archive.files import Stretch
+from fasthep_archive.operations.protocol import Output, State
 
 KEY = of_bytes(b"key")
 
@@ -75,6 +76,42 @@ def test_every_damaged_or_cut_off_file_counts_as_absent(tmp_path: Path) -> None:
         assert store.get(KEY) is None, position
     path.write_bytes(whole)
     assert_equal(store.get(KEY), state())
+
+
+def test_files_stay_in_the_store_until_they_are_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "made").write_bytes(b"third")
+    whole = Stretch.whole(tmp_path / "made")
+    store.put_files(
+        KEY, (Output(name=name, content=held) for name, held in {"b": b"first", "a": b"", "c": whole}.items())
+    )
+    (tmp_path / "made").unlink()
+    found = store.files(KEY)
+    assert found is not None
+    assert [(file.name, file.content, file.size) for file in found] == [
+        ("b", b"first", 5),
+        ("a", b"", 0),
+        ("c", b"third", 5),
+    ]
+    assert all(isinstance(file.held, Stretch) for file in found)
+    assert [file.renamed("x").content for file in found] == [b"first", b"", b"third"]
+    packed = store.packed(KEY)
+    assert packed is not None
+    Store(tmp_path / "other").keep(KEY, packed)
+    assert KEY in Store(tmp_path / "other")
+
+
+def test_damaged_files_count_as_absent(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put_files(KEY, [Output(name="a", content=b"text")])
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 5):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        assert store.files(KEY) is None, position
+        assert KEY not in store
+        path.write_bytes(whole[:position])
+        assert store.files(KEY) is None, position
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 import uproot
 from hypothesis import given
 from hypothesis import strategies as st
+from test_writing import in_memory
 
 from fasthep_archive.data.content import of_array, of_output, of_value
 from fasthep_archive.data.forms import Branch
 from fasthep_archive.data.products import kind_of
 from fasthep_archive.data.tables import Columns, tables
-from fasthep_archive.data.trees import TreeForm, write_tree
+from fasthep_archive.data.trees import TreeForm
 from fasthep_archive.data.view import of_directory
 from fasthep_archive.digest import of_bytes
 from fasthep_archive.errors import DataError
@@ -50,7 +51,7 @@ BRANCHES = [Branch(name=name, text=name == "word", counter="npt" if name in ("pt
 
 
 def file(form="rntuple", columns=None, branches=BRANCHES, **options):
-    return write_tree(TreeForm(tree="skim", format=form, **options), branches, [columns or part()])
+    return in_memory(TreeForm(tree="skim", format=form, **options), branches, [columns or part()])
 
 
 def changed(name, *changes):
@@ -110,7 +111,7 @@ def test_each_change_changes_the_content(form):
     ]
     digests = [of_output(file(form, columns), "x.root") for columns in (part(), *others)]
     digests.append(of_output(file(form, branches=BRANCHES[1:]), "x.root"))
-    digests.append(of_output(write_tree(TreeForm(tree="other", format=form), BRANCHES, [part()]), "x.root"))
+    digests.append(of_output(in_memory(TreeForm(tree="other", format=form), BRANCHES, [part()]), "x.root"))
     assert len(set(digests)) == len(digests)
 
 
@@ -247,7 +248,7 @@ def test_trees_columns_types_and_entries_are_structure(form):
     before = file(form)
     shorter = {name: column.events(0, COUNT - 1) for name, column in part().items()}
     narrow = part() | {"x": Column(part()["x"].content.astype("f4"))}
-    other = write_tree(TreeForm(tree="other", format=form), BRANCHES, [part()])
+    other = in_memory(TreeForm(tree="other", format=form), BRANCHES, [part()])
     told = [
         compare_columns(before, after).structure
         for after in (other, file(form, branches=BRANCHES[1:]), file(form, shorter), file(form, narrow))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fasthep_archive.context import Context, NoProgress
 from fasthep_archive.data.content import of_array, of_output, of_value
 from fasthep_archive.data.forms import CLUSTER, Branch
-from fasthep_archive.data.trees import TreeForm, write_tree
+from fasthep_archive.data.trees import TreeForm
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError
 from fasthep_archive.execution import planner
@@ -386,6 +386,30 @@ def test_a_layout_says_tree_and_columns(desk):
     assert read(desk.written([define(x="MET")], other, outputs=layouts)["files/s.root"], "tiny").fields == ["x"]
 
 
+def test_a_layout_needs_a_tree_where_a_tree_is_written_from_it(desk):
+    desk.file("a", events())
+    use = {"path": "skim", "use": "skim"}
+    layouts = {"skim": {"keep": ["x"]}}
+    found = desk.written([define(x="MET")], ("run_end", {**use, "kind": "csv"}), outputs=layouts)
+    assert found["files/skim.csv"].startswith(b'"x"\n')
+    (fault,) = desk.plan([define(x="MET")], [("run_end", use)], outputs=layouts)[1]
+    assert fault.message == "the layout 'skim' names no tree, and a ROOT file has one"
+    assert fault.where.line == 1
+    tree = read(
+        desk.written([define(x="MET")], ("run_end", {**use, "tree": "t"}), outputs=layouts)["files/skim.root"], "t"
+    )
+    assert tree.fields == ["x"]
+
+
+def test_a_name_in_a_layout_that_is_no_column_is_told_where_it_stands_with_the_nearest(desk):
+    desk.file("a", events())
+    write = ("run_end", {"path": "s.csv", "kind": "csv", "use": "skim"})
+    (fault,) = desk.plan([define(x="MET")], [write], outputs={"skim": {"keep": ["x", "METT"]}})[1]
+    assert (fault.message, fault.hint) == ("the events have no field 'METT'", "did you mean 'MET'?")
+    line = (desk.directory / "workflow.yaml").read_text()
+    assert line[fault.where.column - 1 :].startswith('METT"')
+
+
 def test_a_skim_of_real_events_is_that_of_awkward(desk, shared_data):
     path = shared_data / "CMS_HEP_tutorial_ww.root"
     keep = ["NMuon", "Muon_Px", "Muon_Pt", "NIsoMuon", "EventWeight", "triggerIsoMu24"]
@@ -439,6 +463,13 @@ def columns(draw):
     return found
 
 
+def in_memory(form, branches, parts):
+    """What a form writes, as bytes."""
+    target = io.BytesIO()
+    form.write(target, branches, parts)
+    return target.getvalue()
+
+
 def array_of(column):
     """The column as an awkward array, made without the code under test."""
     if column.words:
@@ -448,7 +479,7 @@ def array_of(column):
     return ak.unflatten(ak.Array(column.content), np.diff(column.offsets))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(columns(), st.sampled_from(["rntuple", "ttree"]), st.integers(1, 12), st.sampled_from(["zlib", "none"]))
 def test_random_columns_come_back(found, form, chunk, compression):
     branches = [Branch(name=name, text=bool(c.words), counter=f"n{name}_") for name, c in found.items()]
@@ -458,17 +489,17 @@ def test_random_columns_come_back(found, form, chunk, compression):
         for start in range(0, max(count, 1), chunk)
     ]
     shape = TreeForm(tree="down/events", format=form, compression=compression)
-    content = write_tree(shape, branches, parts)
+    content = in_memory(shape, branches, parts)
     tree = uproot.open(io.BytesIO(content))["down/events"]
     expected = ak.Array({name: array_of(column) for name, column in found.items()})
     arrays = {name: tree[name].array() for name in found}
     for name, array in arrays.items():
         assert ak.array_equal(array, expected[name], equal_nan=True, dtype_exact=True)
     assert of_output(content, "x.root") == of_value({"down/events": of_array(ak.Array(arrays))})
-    assert write_tree(shape, branches, [found]) == content
+    assert in_memory(shape, branches, [found]) == content
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(columns(), st.data())
 def test_what_is_kept_of_random_blocks_is_what_masks_select(tmp_path, found, data):
     count = len(next(iter(found.values())))
@@ -494,7 +525,7 @@ def test_clusters_begin_at_the_same_events_however_these_come():
     count = CLUSTER + 10
     column = Column(np.arange(count))
     cut_up = [column.events(start, min(start + 9999, count)) for start in range(0, count, 9999)]
-    content = write_tree(TreeForm(tree="t"), [Branch(name="x")], [{"x": piece} for piece in cut_up])
+    content = in_memory(TreeForm(tree="t"), [Branch(name="x")], [{"x": piece} for piece in cut_up])
     ntuple = uproot.open(io.BytesIO(content))["t"]
     assert [int(summary.num_first_entry) for summary in ntuple.cluster_summaries] == [0, CLUSTER]
     assert ntuple["x"].array().to_numpy().tolist() == list(range(count))
@@ -503,28 +534,28 @@ def test_clusters_begin_at_the_same_events_however_these_come():
 def test_types_of_later_parts_must_fit_the_first():
     parts = [{"x": Column(np.zeros(2, "f4"))}, {"x": Column(np.zeros(2, "f8"))}]
     with pytest.raises(DataError, match="column 'x' is float32 in some files and float64 in others"):
-        write_tree(TreeForm(tree="t"), [Branch(name="x")], parts)
-    wider = write_tree(TreeForm(tree="t"), [Branch(name="x")], parts[::-1])
+        in_memory(TreeForm(tree="t"), [Branch(name="x")], parts)
+    wider = in_memory(TreeForm(tree="t"), [Branch(name="x")], parts[::-1])
     assert str(read(wider, "t").type) == "4 * {x: float64}"
 
 
 def test_a_field_of_an_rntuple_can_not_hold_values_and_fields():
     found = {"a": Column(np.zeros(1)), "a.b": Column(np.zeros(1))}
     with pytest.raises(DataError, match="field 'a' with values and fields of its own"):
-        write_tree(TreeForm(tree="t"), [Branch(name=name) for name in found], [found])
+        in_memory(TreeForm(tree="t"), [Branch(name=name) for name in found], [found])
 
 
 @pytest.mark.parametrize("name", ["a/b", "a\\b", "a\nb", ""])
 def test_names_that_readers_take_for_something_else_are_refused(name):
     with pytest.raises(DataError, match="can't be the name of a branch"):
-        write_tree(TreeForm(tree="t"), [Branch(name=name)], [{name: Column(np.zeros(1))}])
+        in_memory(TreeForm(tree="t"), [Branch(name=name)], [{name: Column(np.zeros(1))}])
 
 
 def test_no_path_and_no_date_is_in_the_file():
-    content = write_tree(TreeForm(tree="t", compression="none"), [Branch(name="x")], [{"x": Column(np.zeros(3))}])
+    content = in_memory(TreeForm(tree="t", compression="none"), [Branch(name="x")], [{"x": Column(np.zeros(3))}])
     file = uproot.open(io.BytesIO(content)).file
     directory = file.root_directory
     assert (directory.created_on.year, directory.modified_on.year) == (1995, 1995)
     assert b"/" not in content[:300]
-    other = write_tree(TreeForm(tree="t", compression="none"), [Branch(name="x")], [{"x": Column(np.ones(3))}])
+    other = in_memory(TreeForm(tree="t", compression="none"), [Branch(name="x")], [{"x": Column(np.ones(3))}])
     assert file.uuid != uproot.open(io.BytesIO(other)).file.uuid

@@ -28,6 +28,7 @@ def diff(before: AnyPath, after: AnyPath) -> Diff:
 def _side(opened: Bundle) -> Side:
     from fasthep_archive.bundle import layout
     from fasthep_archive.environment.snapshot import Snapshot
+    from fasthep_archive.execution.record import asked_of
     from fasthep_archive.verification.diff import Side
     from fasthep_archive.workflow.code import functions
     from fasthep_archive.workflow.document import from_json
@@ -46,10 +47,11 @@ def _side(opened: Bundle) -> Side:
             **{f"schema {name}": version for name, version in summary.parts.schemas.items()},
         },
         document=document,
+        asked=str(asked_of(opened.json(layout.RUN))),
         code=summary.parts.code,
         inputs=summary.parts.inputs,
         outputs=[
-            comparable(item, partial(opened.read, layout.output(item.name)) if item.included else None)
+            comparable(item, partial(opened.stretch, layout.output(item.name)) if item.included else None)
             for item in summary.outputs
         ],
         environment=Snapshot.from_json(opened.json(layout.SNAPSHOT)),

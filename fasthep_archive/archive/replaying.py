@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from fasthep_archive.archive.absent import provide, refuse_unobtainable
 from fasthep_archive.archive.checking import Checked, checked, resolved
 from fasthep_archive.archive.opening import open_bundle
-from fasthep_archive.archive.running import Device, Ran, Wanted, carry_out, selected
+from fasthep_archive.archive.running import Device, Ran, Wanted, asked, carry_out, selected
 from fasthep_archive.archive.sealing import comparable
 from fasthep_archive.archive.surroundings import (
     AnyPath,
@@ -29,6 +29,7 @@ from fasthep_archive.archive.surroundings import (
 )
 from fasthep_archive.context import PROCESSES, Context, NoProgress, Progress
 from fasthep_archive.errors import ArchiveError, BundleError, RebuildError, UsageError, WorkflowError
+from fasthep_archive.files import Stretch
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.reader import Bundle
@@ -92,7 +93,7 @@ def replay(
     """
     context = surroundings(cache, workers, progress, executor)
     wishes = Wishes(
-        wanted=Wanted(stages=tuple(only), device=device),
+        wanted=Wanted(asked=asked(only), device=device),
         workers=workers,
         chunk=chunk,
         data=None if data is None else Path(data),
@@ -112,8 +113,9 @@ def replay(
 
 
 def _replayed_here(opened: Bundle, target: Path, wishes: Wishes, context: Context) -> Replayed:
-    """Run the bundle in this process's environment and judge its outputs."""
+    """Run what the bundle was asked for in this process's environment, and judge its outputs."""
     from fasthep_archive.bundle import layout
+    from fasthep_archive.execution.record import asked_of
 
     with in_use(context), workspace(target) as space:
         opened.extract(
@@ -124,8 +126,11 @@ def _replayed_here(opened: Bundle, target: Path, wishes: Wishes, context: Contex
         provide(opened, space, wishes.data, fetch=wishes.fetch, context=context)
         context.progress.close()
         found = _checked(opened, space / layout.RESOLVED, context, wishes.chunk)
-        ran = carry_out(selected(found, wishes.wanted), wishes.wanted, empty_store(space), target, context)
-    return _compared(opened, ran, wishes.wanted.stages, context)
+        found = selected(found, asked_of(opened.json(layout.RUN)))
+        if wishes.wanted.asked.only:
+            found = selected(found, wishes.wanted.asked)
+        ran = carry_out(found, wishes.wanted, empty_store(space), target, context)
+    return _compared(opened, ran, wishes.wanted.asked.only, context)
 
 
 def _checked(opened: Bundle, document: Path, context: Context, chunk: int | None) -> Checked:
@@ -161,7 +166,7 @@ def _compared(opened: Bundle, ran: Ran, only: Sequence[str], context: Context) -
 
     then = Snapshot.from_json(opened.json(layout.SNAPSHOT))
     recorded = [
-        comparable(item, partial(opened.read, layout.output(item.name)) if item.included else None)
+        comparable(item, partial(opened.stretch, layout.output(item.name)) if item.included else None)
         for item in opened.summary.outputs
         if not only or item.stage in only
     ]
@@ -171,7 +176,8 @@ def _compared(opened: Bundle, ran: Ran, only: Sequence[str], context: Context) -
         return item.stage not in outside and item.kind != "picture"
 
     replayed = [
-        comparable(item, (ran.directory / item.name).read_bytes, exact=exact(item)) for item in ran.record.outputs
+        comparable(item, partial(Stretch.whole, ran.directory / item.name), exact=exact(item))
+        for item in ran.record.outputs
     ]
     judged = verdicts(recorded, replayed, ran.record.workflow.archive.verify)
     found = differences(
@@ -261,7 +267,7 @@ def _run_there(python: str, bundle: Path, target: Path, wishes: Wishes, context:
         command += [] if value is None else [name, str(value)]
     command += [] if context.executor == PROCESSES else ["--executor", context.executor]
     command += [] if wishes.wanted.device == "auto" else ["--device", wishes.wanted.device]
-    for stage in wishes.wanted.stages:
+    for stage in wishes.wanted.asked.only:
         command += ["--only", stage]
     context.progress.close()
     done = subprocess.run(  # noqa: S603 - no shell; it was verified, and agreed to

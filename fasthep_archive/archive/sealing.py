@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fasthep_archive.context import Progress
 from fasthep_archive.digest import Digest
+from fasthep_archive.files import Bytes
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.container import Member
@@ -70,7 +71,8 @@ def _texts(about: Description, contents: Contents, drawn: Markup) -> list[Member
 
     record = contents.record
     datasets = {dataset.name: dataset.eventtype for dataset in record.workflow.datasets}
-    outputs = {item.name: (contents.directory / item.name).read_bytes() for item in contents.held}
+    shown = [item.name for item in contents.held if item.kind in ("histogram", "cutflow")]
+    outputs = {name: (contents.directory / name).read_bytes() for name in shown}
     pictures = {layout.output(name): found for name, found in plots.pictures(outputs, datasets=datasets).items()}
     about = replace(about, files=(*about.files, *map(seal.unwritten, seal.TEXTS)))
     return [
@@ -82,7 +84,7 @@ def _texts(about: Description, contents: Contents, drawn: Markup) -> list[Member
 
 
 def comparable(
-    item: RecordedOutput | BundledOutput, read: Callable[[], bytes] | None, *, exact: bool | None = None
+    item: RecordedOutput | BundledOutput, read: Callable[[], Bytes] | None, *, exact: bool | None = None
 ) -> Output:
     """Return an output of a record or of a bundle as what verification compares.
 

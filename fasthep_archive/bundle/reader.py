@@ -17,9 +17,10 @@ from fasthep_archive.bundle.claims import local_path
 from fasthep_archive.bundle.identity import Summary, read_summary
 from fasthep_archive.bundle.strictjson import strict_json
 from fasthep_archive.context import NoProgress, Progress
-from fasthep_archive.data.view import Results
-from fasthep_archive.digest import JSON, Digest, of_bytes
+from fasthep_archive.data.view import LARGE, Results
+from fasthep_archive.digest import JSON, Digest, of_bytes, of_stream
 from fasthep_archive.errors import BundleError, UsageError, nearest
+from fasthep_archive.files import Bytes, Stretch, opened
 
 METADATA = form.LIMITS.metadata
 """Bytes that are read into memory unless a caller allows more."""
@@ -171,6 +172,16 @@ class Bundle:
         path, offset = self._package.locate(name)
         return Located(path=path, offset=offset, size=member.size)
 
+    def stretch(self, name: str) -> Stretch:
+        """Return where the content of a member lies, which can be larger than the memory; verified.
+
+        :raises BundleError: if there is no such member, or it is damaged.
+        """
+        located = self.locate(name)
+        found = Stretch(path=located.path, start=located.offset, size=located.size)
+        self._check(name, of_stream(opened(found)))
+        return found
+
     def extract(self, names: Iterable[str], directory: Path, *, progress: Progress | None = None) -> tuple[Path, ...]:
         """Write members to files of the same names below ``directory``, verified, and return the files.
 
@@ -219,5 +230,7 @@ class _Outputs:
     def names(self) -> tuple[str, ...]:
         return tuple(item.name for item in self._bundle.summary.outputs if item.included)
 
-    def read(self, name: str) -> bytes:
-        return self._bundle.read(layout.output(name))
+    def read(self, name: str) -> Bytes:
+        member = layout.output(name)
+        large = self._bundle.locate(member).size > LARGE
+        return self._bundle.stretch(member) if large else self._bundle.read(member)

@@ -7,10 +7,9 @@ written tells time or place; a Parquet file names the version of the library tha
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -68,11 +67,12 @@ class ParquetForm:
     def unfit(self, branches: Sequence[Branch]) -> Unfit | None:
         return misnamed(branches, "a column")
 
-    def write(self, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST) -> bytes:
+    def write(
+        self, target: BinaryIO, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST
+    ) -> None:
         import pyarrow.parquet
 
         refuse(self.unfit(branches))
-        target = io.BytesIO()
         batches = _batches(branches, parts, types, "a Parquet file")
         first = next(batches)
         texts = [branch.name for branch in branches if branch.text]
@@ -88,7 +88,6 @@ class ParquetForm:
         ) as writer:
             for batch in _with_first(first, batches):
                 writer.write_table(_table(batch), row_group_size=max(1, batch.num_rows))
-        return target.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,11 +118,12 @@ class ArrowForm:
     def unfit(self, branches: Sequence[Branch]) -> Unfit | None:
         return misnamed(branches, "a column")
 
-    def write(self, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST) -> bytes:
+    def write(
+        self, target: BinaryIO, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST
+    ) -> None:
         import pyarrow as pa
 
         refuse(self.unfit(branches))
-        target = io.BytesIO()
         batches = _batches(branches, parts, types, "an Arrow file")
         first = next(batches)
         codec: pa.Codec | str | None = {"none": None, "lz4": "lz4"}.get(self.compression)
@@ -133,7 +133,6 @@ class ArrowForm:
         with pa.ipc.new_file(target, first.schema, options=options) as writer:
             for batch in _with_first(first, batches):
                 writer.write_batch(batch)
-        return target.getvalue()
 
 
 def _with_first(first: pa.RecordBatch, others: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

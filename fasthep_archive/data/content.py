@@ -25,19 +25,21 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from fasthep_archive.data.products import kind_of
 from fasthep_archive.data.root_histograms import RootHistogram, holds_histograms, read_histograms
 from fasthep_archive.data.strictjson import read_json
-from fasthep_archive.data.tables import Table, tables
-from fasthep_archive.digest import JSON, Digest, of_bytes
+from fasthep_archive.data.tables import Reading, Table, tables
+from fasthep_archive.digest import JSON, Digest, of_stream
 from fasthep_archive.errors import DataError
+from fasthep_archive.files import Bytes, opened, read_all
 from fasthep_archive.formula.columns import Array, Column, ColumnType
 
 if TYPE_CHECKING:
@@ -53,24 +55,29 @@ _TABLES = (".arrow", ".feather", ".npz", ".parquet")
 """Suffixes of files that hold columns, and no trees."""
 Path: TypeAlias = tuple[str, ...]
 Leaf: TypeAlias = tuple[Path, Array]
+Flow: TypeAlias = tuple[Path, str, int, Iterator[Array]]
+"""A buffer as it is digested: what it means, the type of its values, how many there are, and these, piece by piece."""
+Pieces: TypeAlias = "Callable[[], Iterator[ak.contents.Content]]"
+"""Yields the pieces of an array, one at least; again whenever it is called."""
 _RECORD: Leaf = (("record",), np.zeros(0, np.bool_))
 _INTEGER = re.compile(r"[+-]?[0-9]{1,400}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
-def of_output(content: bytes, name: str) -> Digest:
+def of_output(content: Bytes, name: str) -> Digest:
     """Return the digest of the content of the output called ``name``.
+
+    Columns and cells are read piece by piece, so that a file of any size takes little memory.
 
     A file that is not what its name says (JSON with a key twice, say) has no content but its bytes.
     """
     kind = kind_of(name)
     try:
         if name.endswith(".json"):
-            return of_value(
-                _without_writer(read_json(content, name)) if kind == "histogram" else read_json(content, name)
-            )
+            value = read_json(read_all(content), name)
+            return of_value(_without_writer(value) if kind == "histogram" else value)
         if name.endswith(".csv"):
-            return of_value(_table(content))
+            return _of_cells(content)
         if name.endswith(_TABLES):
             found = tables(content)
             return _of_table(*found) if found[0].name == "" else _of_tables(found)
@@ -80,7 +87,7 @@ def of_output(content: bytes, name: str) -> Digest:
             return _of_tables(tables(content))
     except (DataError, ValueError, csv.Error):
         pass
-    return of_bytes(content)
+    return of_stream(opened(content))
 
 
 def of_value(value: JSON) -> Digest:
@@ -174,19 +181,132 @@ def _of_numbers(array: Array) -> Digest:
 
 def _of_table(table: Table) -> Digest:
     """Return the digest of a table: that of the awkward array with these fields."""
-    columns = ((name, leaves_of(table.columns[name]())) for name in sorted(table.columns))
-    leaves = ((("field", name, *path), values) for name, found in columns for path, values in found)
-    return _of_leaves(table.entries, chain([_RECORD], leaves))
+    try:
+        flows = (_of_column(name, table.columns[name], table.entries) for name in sorted(table.columns))
+        return _of_flows(table.entries, chain([_flow(_RECORD)], chain.from_iterable(flows)))
+    except _Uneven:
+        columns = ((name, leaves_of(table.columns[name]())) for name in sorted(table.columns))
+        leaves = ((("field", name, *path), values) for name, found in columns for path, values in found)
+        return _of_leaves(table.entries, chain([_RECORD], leaves))
 
 
 def _of_leaves(length: int, leaves: Iterable[Leaf]) -> Digest:
+    return _of_flows(length, map(_flow, leaves))
+
+
+def _of_flows(length: int, flows: Iterable[Flow]) -> Digest:
     found = hashlib.sha256(_ARRAY)
     found.update(f"{length}\n".encode())
-    for path, values in leaves:
-        found.update(f"{json.dumps([*path, _type(values), values.size])}\n".encode())
-        for start in range(0, values.size, _STEP):
-            found.update(_canonical(values[start : start + _STEP]).data)
+    for path, kind, size, pieces in flows:
+        found.update(f"{json.dumps([*path, kind, size])}\n".encode())
+        for values in pieces:
+            for start in range(0, len(values), _STEP):
+                found.update(_canonical(values[start : start + _STEP]).data)
     return Digest(found.hexdigest())
+
+
+def _flow(leaf: Leaf) -> Flow:
+    path, values = leaf
+    return path, _type(values), values.size, iter((values,))
+
+
+class _Uneven(Exception):
+    """Pieces of one column are put together in different ways."""
+
+
+def _of_column(name: str, column: Reading, length: int) -> Iterator[Flow]:
+    """Yield the buffers of a column, which is read again for each of them if it has several pieces."""
+    first = list(islice(column.pieces(), 2))
+    pieces = column.pieces if len(first) > 1 else lambda: iter(first)
+    del first[1:]
+    return _flows(lambda: map(_packed, pieces()), length, ("field", name))
+
+
+def _packed(array: ak.Array) -> ak.contents.Content:
+    import awkward as ak
+
+    return ak.to_packed(ak.Array(array)).layout
+
+
+def _flows(pieces: Pieces, length: int, path: Path) -> Iterator[Flow]:
+    """Yield what :func:`_leaves` yields of an array that comes in pieces, buffer by buffer.
+
+    :param length: of the array. What a flow has is to be taken before the next flow is asked for.
+    :raises _Uneven: if the pieces are not of one form.
+    """
+    layout = next(pieces())
+    if layout.is_option:
+        present = sum(int(np.count_nonzero(valid)) for valid in _masks(pieces))
+        if present < length:
+            yield (*path, "valid"), "b1", length, _masks(pieces)
+        inner = path if present == length else (*path, "present")
+        yield from _flows(lambda: (piece.project() for piece in _options(pieces)), present, inner)
+    elif layout.is_indexed:
+        yield from _flows(lambda: (piece.project() for piece in pieces()), length, path)
+    elif layout.is_record:
+        yield _flow(((*path, *_RECORD[0]), _RECORD[1]))
+        for field in sorted(layout.fields):
+            yield from _flows(partial(_fields, pieces, field), length, (*path, "field", field))
+    elif layout.is_list:
+        kind, ends = _kind(layout), _Ends(pieces)
+        yield (*path, kind), "i8", length + 1, iter(ends)
+        yield from _flows(partial(_items, pieces), ends.last, (*path, "item"))
+    elif layout.is_numpy:
+        values = np.asarray(layout.data)
+        yield path, _type(values), length * math.prod(values.shape[1:]), _numbers(pieces, values.dtype)
+    else:
+        yield from map(_flow, _leaves(layout, path))
+
+
+def _options(pieces: Pieces) -> Iterator[ak.contents.Content]:
+    for piece in pieces():
+        if not piece.is_option:
+            raise _Uneven
+        yield piece
+
+
+def _masks(pieces: Pieces) -> Iterator[Array]:
+    return (np.asarray(piece.mask_as_bool(valid_when=True)) for piece in _options(pieces))
+
+
+def _fields(pieces: Pieces, field: str) -> Iterator[ak.contents.Content]:
+    for piece in pieces():
+        if not piece.is_record or field not in piece.fields:
+            raise _Uneven
+        yield piece[field]
+
+
+def _lists(pieces: Pieces) -> Iterator[ak.contents.Content]:
+    for piece in pieces():
+        if not piece.is_list or piece.is_option:
+            raise _Uneven
+        yield piece.to_ListOffsetArray64(True)
+
+
+def _items(pieces: Pieces) -> Iterator[ak.contents.Content]:
+    return (plain.content[: int(plain.offsets[-1])] for plain in _lists(pieces))
+
+
+def _numbers(pieces: Pieces, dtype: np.dtype[Any]) -> Iterator[Array]:
+    for piece in pieces():
+        if not piece.is_numpy or piece.data.dtype != dtype:
+            raise _Uneven
+        yield np.asarray(piece.data)
+
+
+class _Ends:
+    """The offsets of lists that come in pieces. :ivar last: the last one, once all have been taken."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self.last = 0
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[Array]:
+        yield np.zeros(1, np.int64)
+        for plain in _lists(self._pieces):
+            offsets = np.asarray(plain.offsets.data)
+            yield offsets[1:] + self.last
+            self.last += int(offsets[-1])
 
 
 def _column_leaves(column: Column, path: Path) -> Iterator[Leaf]:
@@ -221,10 +341,9 @@ def _leaves(layout: ak.contents.Content, path: Path) -> Iterator[Leaf]:
         for field in sorted(layout.fields):
             yield from _leaves(layout[field], (*path, "field", field))
     elif layout.is_list:
-        kind = "text" if layout.parameter("__array__") in {"string", "bytestring"} else "list"
         plain = layout.to_ListOffsetArray64(True)
         offsets = np.asarray(plain.offsets.data)
-        yield (*path, kind), offsets
+        yield (*path, _kind(layout)), offsets
         yield from _leaves(plain.content[: int(offsets[-1])], (*path, "item"))
     elif layout.is_numpy:
         yield path, np.asarray(layout.data)
@@ -232,6 +351,10 @@ def _leaves(layout: ak.contents.Content, path: Path) -> Iterator[Leaf]:
         yield (*path, "nothing"), np.zeros(0, np.bool_)
     else:
         raise DataError(f"{type(layout).__name__} has no content digest")
+
+
+def _kind(layout: ak.contents.Content) -> str:
+    return "text" if layout.parameter("__array__") in {"string", "bytestring"} else "list"
 
 
 def _type(values: Array) -> str:
@@ -281,15 +404,25 @@ def _tokens(value: JSON) -> Iterator[bytes]:
             yield from _tokens(item)
 
 
-def _table(content: bytes) -> JSON:
-    """Return the cells of a CSV file (RFC 4180; any line ends), numbers as numbers."""
-    rows = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-    return [[_cell(cell) for cell in row] for row in rows]
+def _of_cells(content: Bytes) -> Digest:
+    """Return the digest of the cells of a CSV file, row by row: that of a list of lists."""
+    found = hashlib.sha256(_VALUE)
+    found.update(b"[%d:" % sum(1 for _ in _rows(content)))
+    for row in _rows(content):
+        found.update(b"[%d:%b" % (len(row), b"".join(map(_cell, row))))
+    return Digest(found.hexdigest())
 
 
-def _cell(text: str) -> JSON:
+def _rows(content: Bytes) -> Iterator[list[str]]:
+    """Return the rows of a CSV file (RFC 4180; any line ends)."""
+    return csv.reader(io.TextIOWrapper(opened(content), "utf-8", newline=""), strict=True)
+
+
+def _cell(text: str) -> bytes:
+    """Return a cell as :func:`_tokens` has it: whole numbers and others as numbers, what is neither as text."""
     if _INTEGER.fullmatch(text):
-        return int(text)
+        return b"i%d;" % int(text)
     if _NUMBER.fullmatch(text) and math.isfinite(number := float(text)):
-        return number
-    return text
+        return f"d{number.hex()};".encode()
+    encoded = text.encode("utf-8", "surrogatepass")
+    return b"s%d:%b" % (len(encoded), encoded)

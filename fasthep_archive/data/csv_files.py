@@ -7,9 +7,9 @@ nothing else is, so that an empty text and a missing value differ, and ``"7"`` i
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 
@@ -42,14 +42,14 @@ class CsvForm:
                 return Unfit(message=message, hint=hint)
         return misnamed(branches, "a column")
 
-    def write(self, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST) -> bytes:
+    def write(
+        self, target: BinaryIO, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST
+    ) -> None:
         refuse(self.unfit(branches))
-        target = io.BytesIO()
         target.write(f"{','.join(quoted(branch.name) for branch in branches)}\n".encode())
         for cluster in clusters(branches, parts, types):
             cells = [_cells(branch, cluster[branch.name]) for branch in branches]
             target.write("".join(f"{','.join(row)}\n" for row in zip(*cells, strict=True)).encode())
-        return target.getvalue()
 
 
 def quoted(text: str) -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 
@@ -66,11 +66,12 @@ class Form(Protocol):
     def unfit(self, branches: Sequence[Branch]) -> Unfit | None:
         """Return why a file can't hold these columns; none if it can."""
 
-    def write(self, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = ...) -> bytes:
-        """Return a file with the events of all ``parts``, one after the other.
+    def write(self, target: BinaryIO, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = ...) -> None:
+        """Write a file with the events of all ``parts``, one after the other, holding a few clusters of them at most.
 
         Half-precision floats become floats.
 
+        :param target: an empty file to write, to read and to seek in.
         :param branches: at least one. :param parts: at least one, with a column for each branch; consumed one by one.
         :param types: of columns; those that are not in it have the type that they have in the first part.
         :raises Wider: if a column has values that its type can't hold.

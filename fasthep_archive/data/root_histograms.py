@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from fasthep_archive.data.damage import told
 from fasthep_archive.data.histograms import Axis, Histogram, RegularAxis, VariableAxis
-from fasthep_archive.data.trees import Compression, WritableFile, timeless_file
+from fasthep_archive.data.trees import Compression, WritableFile, write_timeless
 from fasthep_archive.errors import DataError, nearest
+from fasthep_archive.files import Bytes, opened
 
 if TYPE_CHECKING:
     import hist
@@ -108,7 +109,9 @@ def write_histograms(histograms: Sequence[RootHistogram], compression: Compressi
         for histogram in histograms:
             file[histogram.path] = _writable(histogram)
 
-    return timeless_file(compression, level, fill)
+    target = io.BytesIO()
+    write_timeless(target, compression, level, fill)
+    return target.getvalue()
 
 
 def refuse_twice(histograms: Iterable[RootHistogram]) -> None:
@@ -125,17 +128,17 @@ def refuse_twice(histograms: Iterable[RootHistogram]) -> None:
             raise DataError(f"{above!r} would be both a histogram and a directory", hint="rename a stage")
 
 
-def read_histograms(content: bytes) -> tuple[RootHistogram, ...]:
+def read_histograms(content: Bytes) -> tuple[RootHistogram, ...]:
     """Return the histograms of a ROOT file, in the order of their paths.
 
     :raises DataError: if it is no ROOT file, is damaged, or has anything but histograms of up to three axes.
     """
     import uproot
 
-    if not content.startswith(b"root"):
+    if opened(content).read(4) != b"root":
         raise DataError("the file is no ROOT file")
     with told(Path("the file")):
-        file = uproot.open(io.BytesIO(content), object_cache=None, array_cache=None, use_threads=False)
+        file = uproot.open(opened(content), object_cache=None, array_cache=None, use_threads=False)
         kinds = file.classnames(recursive=True, cycle=False)
         other = next((name for name, kind in kinds.items() if not _known(kind)), None)
         if other is not None:
@@ -146,7 +149,7 @@ def read_histograms(content: bytes) -> tuple[RootHistogram, ...]:
 class RootHistograms(Mapping[str, "hist.Hist[Any]"]):
     """The histograms of a ROOT file as ``hist.Hist``, by their paths."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: Bytes) -> None:
         """:raises DataError: as :func:`read_histograms` does."""
         self._found = {item.path: item for item in read_histograms(content)}
 
@@ -199,12 +202,12 @@ def _hist_axis(axis: RootAxis, number: int) -> Any:
     return hist.axis.Variable(axis.edges, name=name, label=axis.label)
 
 
-def holds_histograms(content: bytes) -> bool:
+def holds_histograms(content: Bytes) -> bool:
     """Say whether a ROOT file has histograms and nothing else. It may be damaged all the same."""
     import uproot
 
     with told(Path("the file")):
-        file = uproot.open(io.BytesIO(content), object_cache=None, array_cache=None, use_threads=False)
+        file = uproot.open(opened(content), object_cache=None, array_cache=None, use_threads=False)
         kinds = set(file.classnames(recursive=True, cycle=False).values())
     return all(map(_known, kinds)) and any(map(_CLASSES.fullmatch, kinds))
 

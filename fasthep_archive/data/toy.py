@@ -23,10 +23,10 @@ from fasthep_archive import digest
 from fasthep_archive.data.forms import Branch
 from fasthep_archive.data.root import open_tree
 from fasthep_archive.data.source import Read
-from fasthep_archive.data.trees import TreeForm, write_tree
+from fasthep_archive.data.trees import TreeForm
 from fasthep_archive.digest import Digest
-from fasthep_archive.errors import DataError, nearest
-from fasthep_archive.files import write_atomically
+from fasthep_archive.errors import DataError, nearest, writing
+from fasthep_archive.files import replacing
 from fasthep_archive.formula.columns import Array, Column, starts
 from fasthep_archive.workflow.addresses import base_name
 
@@ -86,7 +86,8 @@ class Toy:
         """Write the events to the ROOT file ``path`` (an RNTuple called :data:`TREE`), whole or not at all."""
         columns = _generated(self)
         branches = [Branch(name=name, text=bool(column.words)) for name, column in columns.items()]
-        write_atomically(path, write_tree(TreeForm(tree=TREE), branches, [columns]))
+        with writing(path), replacing(path) as target:
+            TreeForm(tree=TREE).write(target, branches, [columns])
 
 
 def is_generated(name: str) -> bool:

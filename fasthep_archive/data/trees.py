@@ -8,11 +8,10 @@ the software: another version of uproot, or of a compression's library, may writ
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeAlias, cast
 from uuid import UUID
 
 from fasthep_archive.data.forms import (
@@ -29,7 +28,7 @@ from fasthep_archive.data.forms import (
     refuse,
 )
 from fasthep_archive.data.layouts import layout_of
-from fasthep_archive.digest import JSON
+from fasthep_archive.digest import JSON, of_stream
 from fasthep_archive.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,6 +46,10 @@ _CLASSES = (
     *(b"TH1D", b"TH2D", b"TH3D"),
 )
 """Of the records that uproot writes."""
+_RECORDS = tuple(bytes([len(name)]) + name for name in _CLASSES)
+_DIRECTORY = b"\x00\x01" + _IDENTITY
+_WINDOW = 1 << 22
+"""Bytes of a file that are looked through at once."""
 _SEEKS = {b"\x00\x04": 4, b"\x03\xec": 8}
 """Versions of a TKey, and the bytes of a position in it (https://root.cern/doc/master/classTKey.html)."""
 _LONGEST = 7
@@ -56,6 +59,8 @@ _LONGEST = 7
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TreeForm:
     """How a tree is written.
+
+    A dot in the name of an RNTuple's field is a step into a record.
 
     :ivar tree: its name, below directories with ``/``.
     :ivar level: of the compression: 0 to 9 (zlib), 12 (lz4) or 22 (zstd).
@@ -87,31 +92,30 @@ class TreeForm:
         ttree = self.format == "ttree"
         return misnamed(branches, "a branch") or (missing(branches, "a TTree", "format: rntuple") if ttree else None)
 
-    def write(self, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST) -> bytes:
-        return write_tree(self, branches, parts, types)
+    def write(
+        self, target: BinaryIO, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST
+    ) -> None:
+        refuse(misnamed(branches, "a branch"))
+        pieces = clusters(branches, parts, types)
+        first = [next(pieces)]
+
+        def fill(file: WritableFile) -> None:
+            tree = _created(file, self, branches, first[0])
+            for cluster in chain([first.pop()], pieces):
+                if len(cluster[branches[0].name]):
+                    tree.extend(_rows(self, branches, cluster))
+
+        write_timeless(target, self.compression, self.level, fill)
 
 
-def write_tree(form: TreeForm, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST) -> bytes:
-    """Return a ROOT file that has the events of all ``parts``, one after the other, in one tree.
+class _Lent:
+    """A file that stays open when uproot closes it."""
 
-    A dot in the name of an RNTuple's field is a step into a record. For the rest see
-    :meth:`fasthep_archive.data.forms.Form.write`.
-    """
-    refuse(misnamed(branches, "a branch"))
-    pieces = clusters(branches, parts, types)
-    first = next(pieces)
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
 
-    def fill(file: WritableFile) -> None:
-        tree = _created(file, form, branches, first)
-        for cluster in chain([first], pieces):
-            if len(cluster[branches[0].name]):
-                tree.extend(_rows(form, branches, cluster))
-
-    return timeless_file(form.compression, form.level, fill)
-
-
-class _Target(io.BytesIO):
-    """Bytes that can be read after the file in them has been closed."""
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
 
     def close(self) -> None:
         """Do nothing."""
@@ -133,16 +137,20 @@ class WritableFile(Protocol):
     def __setitem__(self, name: str, value: object) -> None: ...
 
 
-def timeless_file(compression: Compression, level: int, fill: Callable[[WritableFile], None]) -> bytes:
-    """Return a ROOT file that ``fill`` has put objects into, without dates and with its digest as its identity."""
+def write_timeless(
+    target: BinaryIO, compression: Compression, level: int, fill: Callable[[WritableFile], None]
+) -> None:
+    """Write a ROOT file that ``fill`` puts objects into, without dates and with its digest as its identity.
+
+    :param target: an empty file to write, to read and to seek in.
+    """
     import uproot
 
     algorithms = {"zlib": uproot.ZLIB, "lz4": uproot.LZ4, "zstd": uproot.ZSTD}
     chosen = None if compression == "none" else algorithms[compression](level)
-    target = _Target()
-    with uproot.recreate(target, compression=chosen, uuid_function=lambda: UUID(bytes=_IDENTITY)) as file:
+    with uproot.recreate(_Lent(target), compression=chosen, uuid_function=lambda: UUID(bytes=_IDENTITY)) as file:
         fill(cast("WritableFile", file))
-    return _timeless(target.getvalue())
+    _timeless(target)
 
 
 def _created(file: WritableFile, form: TreeForm, branches: Sequence[Branch], first: Columns) -> _Tree:
@@ -181,48 +189,77 @@ def _nested(group: Group, arrays: Mapping[str, ak.Array]) -> ak.Array:
     return ak.zip({name: _nested(member, arrays) for name, member in group.members.items()}, depth_limit=1)
 
 
-def _timeless(content: bytes) -> bytes:
-    """Return the file with :data:`DATE` for all its dates, and an identity that is a digest of the rest."""
-    places = [*_dates_of_records(content), *_dates_of_directories(content)]
-    days = [_days(content[place : place + 4]) for place in places]
-    changed = bytearray(content)
+def _timeless(target: BinaryIO) -> None:
+    """Put :data:`DATE` in the place of all dates of a file, and a digest of the rest in that of its identity."""
+    records, directories, identities = _marks(target)
+    places = [*_dates_of_records(target, records), *_dates_of_directories(target, directories)]
+    days = [_days(_at(target, place, 4)) for place in places]
     for place, day in zip(places, days, strict=True):
         if 0 <= day - days[0] <= _LONGEST:  # else it only looks like a date
-            changed[place : place + 4] = DATE
-    identity = UUID(bytes=hashlib.sha256(changed).digest()[:16], version=4)
-    return bytes(changed.replace(_IDENTITY, identity.bytes))
+            _put(target, place, DATE)
+    target.seek(0)
+    identity = UUID(hex=of_stream(target)[:32], version=4)
+    for place in identities:
+        _put(target, place, identity.bytes)
 
 
-def _dates_of_records(content: bytes) -> Iterator[int]:
+def _marks(target: BinaryIO) -> tuple[list[int], list[int], list[int]]:
+    """Return where names of classes of records are, where directories have their identity, and where any is.
+
+    In the order of the file, which is gone through once, a window at a time.
+    """
+    found: dict[bytes, list[int]] = {mark: [] for mark in (*_RECORDS, _DIRECTORY, _IDENTITY)}
+    most, start, window = max(map(len, found)), 0, b""
+    target.seek(0)
+    while piece := target.read(_WINDOW):
+        window += piece
+        for mark, places in found.items():
+            ends = most - len(mark)  # what ends before was found in the window before
+            places.extend(start + place for place in _occurrences(window, mark, ends if start else 0))
+        start += len(window) - len(window[1 - most :])
+        window = window[1 - most :]
+    return sorted(place for mark in _RECORDS for place in found[mark]), found[_DIRECTORY], found[_IDENTITY]
+
+
+def _dates_of_records(target: BinaryIO, marks: Iterable[int]) -> Iterator[int]:
     """Yield where the dates of records are, that of the file itself first.
 
     A TKey has its version, the size of the object, the date, two short numbers, two positions, and the class.
     """
-    for name in _CLASSES:
-        for place in _occurrences(content, bytes([len(name)]) + name):
-            for version, size in _SEEKS.items():
-                start = place - 2 * size - 14
-                if content[start : start + 2] == version and content[start + 12] == 0:
-                    yield start + 6
+    for place in marks:
+        for version, size in _SEEKS.items():
+            start = place - 2 * size - 14
+            if start >= 0 and _at(target, start, 2) == version and _at(target, start + 12, 1) == b"\0":
+                yield start + 6
 
 
-def _dates_of_directories(content: bytes) -> Iterator[int]:
+def _dates_of_directories(target: BinaryIO, marks: Iterable[int]) -> Iterator[int]:
     """Yield where the dates of directories are.
 
     A TDirectory has its version, two dates, two sizes, three positions, and its UUID.
     """
-    for place in _occurrences(content, b"\x00\x01" + _IDENTITY):
+    for place in marks:
         for version, size in ((b"\x00\x05", 4), (b"\x03\xed", 8)):
             start = place - 3 * size - 18
-            if content[start : start + 2] == version:
+            if start >= 0 and _at(target, start, 2) == version:
                 yield from (start + 2, start + 6)
 
 
-def _occurrences(content: bytes, wanted: bytes) -> Iterator[int]:
-    place = content.find(wanted)
+def _occurrences(window: bytes, mark: bytes, start: int) -> Iterator[int]:
+    place = window.find(mark, start)
     while place >= 0:
         yield place
-        place = content.find(wanted, place + 1)
+        place = window.find(mark, place + 1)
+
+
+def _at(target: BinaryIO, place: int, size: int) -> bytes:
+    target.seek(place)
+    return target.read(size)
+
+
+def _put(target: BinaryIO, place: int, content: bytes) -> None:
+    target.seek(place)
+    target.write(content)
 
 
 def _days(code: bytes) -> int:

@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from fasthep_archive.data.products import Cutflow, Histogram, Values, kind_of, stored_as
+from fasthep_archive.data.products import Cutflow, Histogram, Product, Values, kind_of, stored_as
 from fasthep_archive.data.root_histograms import RootHistograms, holds_histograms
 from fasthep_archive.data.tables import Columns, sheet
 from fasthep_archive.errors import DataError, nearest
+from fasthep_archive.files import Bytes, Stretch, read_all
 
 if TYPE_CHECKING:
     import hist
@@ -28,6 +29,8 @@ _Read: TypeAlias = Histogram | Cutflow | Values | Columns | RootHistograms
 
 FILES = "files/"
 """Where files of columns lie, below the outputs directory."""
+LARGE = 1 << 26
+"""Bytes of a file (64 MiB) above which columns are read where it lies; it must stay there, and as it is."""
 VARIED = "systematics/"
 """Where the products of variations lie, each below its name."""
 
@@ -38,8 +41,8 @@ class Reader(Protocol):
     def names(self) -> tuple[str, ...]:
         """Return the names of all outputs: paths below the outputs directory, with ``/``."""
 
-    def read(self, name: str) -> bytes:
-        """Return the bytes of one."""
+    def read(self, name: str) -> Bytes:
+        """Return the bytes of one, or where they lie."""
 
 
 class File:
@@ -52,7 +55,7 @@ class File:
 
     def read_bytes(self) -> bytes:
         """Return the bytes of the file."""
-        return self._reader.read(self.name)
+        return read_all(self._reader.read(self.name))
 
     def __fspath__(self) -> str:
         """Return the path of the file, so that it can be opened by whatever takes paths.
@@ -115,14 +118,14 @@ class Results(Mapping[str, Shown]):
     def __init__(self, reader: Reader, variation: str | None = None) -> None:
         self._reader = reader
         self.variation = variation
-        self._outputs: dict[str, tuple[str, Callable[[bytes], _Read] | None]] = {}
+        self._outputs: dict[str, tuple[str, Callable[[Bytes], _Read] | None]] = {}
         self._tables: dict[str, str] = {}
         prefix = "" if variation is None else f"{VARIED}{variation}/"
         names = {name.removeprefix(prefix): name for name in reader.names() if name.startswith(prefix)}
         for name, full in names.items():
             form = stored_as(name)
             if form and form.read:
-                self._outputs[PurePosixPath(name).stem] = full, form.read
+                self._outputs[PurePosixPath(name).stem] = full, partial(_held, form.read)
         for name, full in names.items():
             if name.startswith(FILES):
                 path = PurePosixPath(name.removeprefix(FILES))
@@ -215,7 +218,7 @@ _ON_TOP = (".csv", ".npz")
 tables only by their names without suffix."""
 
 
-def _reading(path: PurePosixPath) -> Callable[[bytes], _Read] | None:
+def _reading(path: PurePosixPath) -> Callable[[Bytes], _Read] | None:
     """Return how a file is read that lies at ``path`` below :data:`FILES`; none if it is shown as it is."""
     if path.suffix in _ON_TOP:
         return _table(path.name) if len(path.parts) == 1 else None
@@ -224,11 +227,16 @@ def _reading(path: PurePosixPath) -> Callable[[bytes], _Read] | None:
     return Columns if kind_of(f"{FILES}{path}") == "columns" else None
 
 
-def _table(name: str) -> Callable[[bytes], Columns]:
+def _table(name: str) -> Callable[[Bytes], Columns]:
     return partial(Columns, read=sheet) if name.endswith(".csv") else Columns
 
 
-def _of_root(content: bytes) -> Columns | RootHistograms:
+def _held(read: Callable[[bytes], Product], content: Bytes) -> Product:
+    """Return a product that fits in memory."""
+    return read(read_all(content))
+
+
+def _of_root(content: Bytes) -> Columns | RootHistograms:
     return RootHistograms(content) if holds_histograms(content) else Columns(content)
 
 
@@ -243,8 +251,9 @@ class _Directory:
         paths = {*self._directory.glob("*/*"), *deep}
         return tuple(sorted(path.relative_to(self._directory).as_posix() for path in paths if path.is_file()))
 
-    def read(self, name: str) -> bytes:
-        return self.path(name).read_bytes()
+    def read(self, name: str) -> Bytes:
+        found = Stretch.whole(self.path(name))
+        return found if found.size > LARGE else read_all(found)
 
     def path(self, name: str) -> Path:
         return self._directory / name

@@ -20,11 +20,12 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 from fasthep_archive.data.forms import AS_FIRST, Branch, Columns, Types, Unfit, clusters, refuse
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import ArchiveError, DataError, UsageError
+from fasthep_archive.files import Stretch, pieces
 from fasthep_archive.formula.columns import concatenated
 from fasthep_archive.operations.called_events import records
 from fasthep_archive.registry import Provided
@@ -73,16 +74,18 @@ class PluggedForm:
                 return Unfit(message=f"plug-ins are not handed texts, and {branch.name!r} has some", hint=hint)
         return None
 
-    def write(self, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST) -> bytes:
+    def write(
+        self, target: BinaryIO, branches: Sequence[Branch], parts: Iterable[Columns], types: Types = AS_FIRST
+    ) -> None:
         refuse(self.unfit(branches))
-        pieces = list(clusters(branches, parts, types))
-        columns = {branch.name: concatenated([piece.pop(branch.name) for piece in pieces]) for branch in branches}
+        found = list(clusters(branches, parts, types))
+        columns = {branch.name: concatenated([piece.pop(branch.name) for piece in found]) for branch in branches}
         events = records(columns, len(next(iter(columns.values()))))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"events{self.suffix}"
             try:
                 self._sink().write(path, events)
-                return path.read_bytes()
+                target.writelines(pieces(Stretch.whole(path)))
             except ArchiveError:
                 raise
             except Exception as error:

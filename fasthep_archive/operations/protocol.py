@@ -9,11 +9,13 @@ What was added up in the partitions is merged, in plan order, into the stage's :
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from fasthep_archive.digest import JSON
+from fasthep_archive.digest import JSON, Digest
+from fasthep_archive.errors import Location
+from fasthep_archive.files import Bytes, read_all, size_of
 from fasthep_archive.formula.columns import Array, Column
 from fasthep_archive.kernels.program import Value
 from fasthep_archive.operations.stream import Lowering, Stream
@@ -72,12 +74,30 @@ class Part:
     number: int = 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Output:
-    """A product's file: its name below the outputs directory, and its canonical bytes."""
+    """A product's file: its name below the outputs directory, and its canonical bytes, at hand or in another file."""
 
     name: str
-    content: bytes
+    held: Bytes
+
+    def __init__(self, *, name: str, content: Bytes) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "held", content)
+
+    @property
+    def content(self) -> bytes:
+        """Return the bytes, read now where they are not at hand: only for files that fit in memory."""
+        return read_all(self.held)
+
+    @property
+    def size(self) -> int:
+        """Return the number of bytes."""
+        return size_of(self.held)
+
+    def renamed(self, name: str) -> Output:
+        """Return the file under another name."""
+        return Output(name=name, content=self.held)
 
 
 class Product(Protocol):
@@ -90,8 +110,11 @@ class Product(Protocol):
     def canonical(self) -> JSON:
         """Return everything that the files depend on beside the states."""
 
-    def merge(self, parts: Iterable[Part], cache: Path) -> tuple[Output, ...]:
-        """Return the files; ``parts`` come in plan order and are consumed one by one."""
+    def merge(self, parts: Iterable[Part], cache: Path) -> Iterable[Output]:
+        """Return the files; ``parts`` come in plan order and are consumed one by one.
+
+        The bytes of a file that does not fit in memory lie below ``cache`` until the next file is asked for.
+        """
 
 
 @runtime_checkable
@@ -155,6 +178,7 @@ class Deriving:
     :ivar datasets: all datasets that the products can have, in the order of the document.
     :ivar path: of its params in the document.
     :ivar fault: reports a fault: message, path in the document, hint.
+    :ivar where: returns the place of a path, for messages of what fails later.
     """
 
     stage: str
@@ -162,6 +186,7 @@ class Deriving:
     datasets: tuple[DatasetFacts, ...]
     path: tuple[str | int, ...]
     fault: Callable[[str, tuple[str | int, ...], str | None], None]
+    where: Callable[[tuple[str | int, ...]], Location | None] = field(default=lambda _path: None)
 
 
 class Derivation(Protocol):
@@ -184,6 +209,27 @@ class Remarking(Protocol):
 
     def remarks(self, outputs: Sequence[Output]) -> tuple[str, ...]:
         """Return it, a sentence each; ``outputs`` are the files that were made."""
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A derivation whose one input is what another one makes of the stage's inputs: that is a result of its own."""
+
+    @property
+    def first(self) -> Derivation:
+        """Return the other one."""
+
+
+@runtime_checkable
+class Bringing(Protocol):
+    """A derivation that runs code of the analysis. It travels without it: every worker gets the files once."""
+
+    @property
+    def shipped(self) -> Digest:
+        """Return the digest by which the files are found; empty: there are none."""
+
+    def bringing(self, files: Mapping[str, bytes]) -> Derivation:
+        """Return the derivation with the files, by name."""
 
 
 class ProductOperation(Protocol):

@@ -14,9 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias, cast
+from tempfile import NamedTemporaryFile
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import numpy as np
 
@@ -26,7 +28,8 @@ from fasthep_archive.data.forms import AS_FIRST, Branch, Form, Types, Wider, sto
 from fasthep_archive.data.npz_files import NpzForm
 from fasthep_archive.data.trees import TreeForm
 from fasthep_archive.digest import JSON
-from fasthep_archive.errors import DataError
+from fasthep_archive.errors import DataError, writing
+from fasthep_archive.files import Stretch, private_directory
 from fasthep_archive.formula.columns import Column
 from fasthep_archive.kernels.program import Value
 from fasthep_archive.operations import keeping
@@ -40,6 +43,8 @@ Place: TypeAlias = tuple[str, int, int]
 
 FOLDER = "files"
 """Where written files lie, below the outputs directory."""
+_MADE = "children"
+"""Where files lie while they are made, below the cache: what killed processes leave there is cleared away."""
 _UNFIT = re.compile(r'[/\\:*?"<>|\x00-\x1f]|^\.')
 """What names of datasets can have and names of files on some system can't."""
 
@@ -185,22 +190,45 @@ class WrittenFiles:
             "columns": None if self.writer.keep is None else list(self.writer.keep),
         }
 
-    def merge(self, parts: Iterable[Part], cache: Path) -> tuple[Output, ...]:
-        """Return the files; those of datasets without any partition have the columns, and no events.
+    def merge(self, parts: Iterable[Part], cache: Path) -> Iterator[Output]:
+        """Yield the files one by one; those of datasets without any partition have the columns, and no events.
 
         Parts are gone through again, to find the types that hold all of their values, if a later one is of a wider
         type; an iterator can't be, and then this raises :class:`~fasthep_archive.data.forms.Wider`.
         """
+        left = list(self.outputs)
         try:
-            return self._files(parts, {})
+            yield from self._files(parts, {}, left, cache)
         except Wider:
             if iter(parts) is parts:
                 raise
-            return self._files(parts, self._types(parts))
+            yield from self._files(parts, self._types(parts), left, cache)
+        yield from self._empties(left, cache)
 
-    def _files(self, parts: Iterable[Part], types: Mapping[str, Types]) -> tuple[Output, ...]:
-        found = {name: self._written(name, group, types.get(name, AS_FIRST)) for name, group in self._grouped(parts)}
-        return tuple(Output(name=name, content=found.get(name) or self._empty(name)) for name in self.outputs)
+    def _files(
+        self, parts: Iterable[Part], types: Mapping[str, Types], left: list[str], cache: Path
+    ) -> Iterator[Output]:
+        """Yield the files of these parts that are left, in their order, and take them away from those."""
+        for name, group in self._grouped(parts):
+            if name in left:
+                yield from self._empties(left, cache, before=name)
+                yield from self._file(name, cache, partial(self._write, name, group, types.get(name, AS_FIRST)))
+                left.remove(name)
+
+    def _empties(self, left: list[str], cache: Path, before: str | None = None) -> Iterator[Output]:
+        """Yield the files without events, those that come before another one or all that are left."""
+        while left and left[0] != before:
+            yield from self._file(left[0], cache, partial(self._empty, left[0]))
+            del left[0]
+
+    def _file(self, name: str, cache: Path, write: Callable[[BinaryIO], None]) -> Iterator[Output]:
+        """Yield a file that lies below ``cache`` meanwhile."""
+        with writing(cache):
+            folder = private_directory(cache / _MADE)
+        with NamedTemporaryFile(dir=folder, prefix="file-") as target:
+            write(cast("BinaryIO", target))
+            target.flush()
+            yield Output(name=name, content=Stretch.whole(Path(target.name)))
 
     def _grouped(self, parts: Iterable[Part]) -> Iterator[tuple[str, Iterator[Part]]]:
         """Yield the names of the files, and the parts of each."""
@@ -243,25 +271,32 @@ class WrittenFiles:
             name = name.replace(f"{{{token}}}", value)
         return f"{FOLDER}/{name}"
 
-    def _written(self, name: str, parts: Iterator[Part], types: Types) -> bytes:
-        """Return the file with the columns of ``parts``."""
+    def _write(self, name: str, parts: Iterator[Part], types: Types, target: BinaryIO) -> None:
+        """Write the file with the columns of ``parts``, one of which is in memory at a time."""
         first = next(parts)
-        kept = keeping.described(first.state)
+        dataset, kept, waiting = first.dataset, keeping.described(first.state), [first]
+        del first
 
         def columns() -> Iterator[Mapping[str, Column]]:
-            for part in chain([first], parts):
+            for part in chain(_popped(waiting), parts):
                 if keeping.described(part.state) != kept:
-                    raise DataError(_unlike(name, first.dataset, kept, part.dataset, keeping.described(part.state)))
+                    raise DataError(_unlike(name, dataset, kept, part.dataset, keeping.described(part.state)))
                 yield keeping.columns(part.state)
 
-        return self.writer.form.write(_branches(self.writer.form, kept), columns(), types)
+        self.writer.form.write(target, _branches(self.writer.form, kept), columns(), types)
 
-    def _empty(self, name: str) -> bytes:
+    def _empty(self, name: str, target: BinaryIO) -> None:
         if self.writer.keep is None:
             hint = "list them: keep: [...]"
             raise DataError(f"no file has events, so nothing says what columns {name} has", hint=hint)
         branches = [Branch(name=column) for column in self.writer.keep]
-        return self.writer.form.write(branches, [{column: Column(np.zeros(0)) for column in self.writer.keep}])
+        self.writer.form.write(target, branches, [{column: Column(np.zeros(0)) for column in self.writer.keep}])
+
+
+def _popped(parts: list[Part]) -> Iterator[Part]:
+    """Yield what is in a list, and let go of it."""
+    while parts:
+        yield parts.pop(0)
 
 
 def _wider(name: str, one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:

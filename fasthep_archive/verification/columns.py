@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasthep_archive.data.content import leaves_of
-from fasthep_archive.data.tables import Table, tables
+from fasthep_archive.data.tables import Reading, Table, tables
+from fasthep_archive.files import Bytes
 from fasthep_archive.formula.columns import Array
 from fasthep_archive.verification.contrast import SHOWN, Contrast, Finding, shown
 from fasthep_archive.verification.numbers import Flags, Numbers, single_distances, ulp_distances
@@ -29,7 +30,7 @@ Leaves: TypeAlias = Mapping[Path, Array]
 """The buffers of a column, by what they mean: see :func:`fasthep_archive.data.content.leaves_of`."""
 
 
-def compare_columns(recorded: bytes, replayed: bytes) -> Contrast:
+def compare_columns(recorded: Bytes, replayed: Bytes) -> Contrast:
     """Return what differs between two ROOT or Parquet files.
 
     :raises DataError: if one of them can't be read, or holds anything but tables.
@@ -80,7 +81,7 @@ def _table(before: Table, now: Table, found: _Found) -> None:
         return
     for name in before.columns:
         if name in now.columns:
-            _column(tree, name, before.columns[name](), now.columns[name](), found)
+            _column(tree, name, before.columns[name], now.columns[name], found)
 
 
 def _beside(names: Sequence[str], others: Sequence[str]) -> str:
@@ -88,7 +89,35 @@ def _beside(names: Sequence[str], others: Sequence[str]) -> str:
     return shown([name for name in names if name not in others]) if set(names) - set(others) else "nothing else"
 
 
-def _column(tree: str, name: str, before: ak.Array, now: ak.Array, found: _Found) -> None:
+def _column(tree: str, name: str, before: Reading, now: Reading, found: _Found) -> None:
+    """Compare a column, a piece of which is in memory at a time, until something but numbers differs."""
+    first, known = 0, len(found.structure)
+    for one, other in _paired(before.pieces(), now.pieces()):
+        _piece(tree, name, first, (one, other), found)
+        first += len(one)
+        if len(found.structure) > known:
+            return
+
+
+def _paired(before: Iterator[ak.Array], now: Iterator[ak.Array]) -> Iterator[tuple[ak.Array, ak.Array]]:
+    """Yield the entries of both sides in pieces of equal lengths, one at least."""
+    one, other, begun = next(before), next(now), False
+    while True:
+        size = min(len(one), len(other))
+        if size or not begun:
+            yield one[:size], other[:size]
+        begun, one, other = True, one[size:], other[size:]
+        if not len(one):
+            one = next(before, None)
+        if not len(other):
+            other = next(now, None)
+        if one is None or other is None:
+            return
+
+
+def _piece(tree: str, name: str, first: int, sides: tuple[ak.Array, ak.Array], found: _Found) -> None:
+    """Compare a piece of a column that begins with the entry ``first``."""
+    before, now = sides
     one, other = (dict(leaves_of(array)) for array in (before, now))
     forms = [[(path, values.dtype.str[1:]) for path, values in leaves.items()] for leaves in (one, other)]
     if forms[0] != forms[1]:
@@ -99,7 +128,7 @@ def _column(tree: str, name: str, before: ak.Array, now: ak.Array, found: _Found
         found.structure.append(Finding(where=where, recorded=types[0], replayed=types[1]))
         return
     for path in one:
-        if not _leaf(_Column(tree=tree, name=name, leaves=one), path, other, found):
+        if not _leaf(_Column(tree=tree, name=name, leaves=one, first=first), path, other, found):
             return  # what lies in lists of other lengths has no counterpart
 
 
@@ -109,11 +138,12 @@ def _lacking(leaves: Leaves) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Column:
-    """A column with its recorded buffers, which say where each value is."""
+    """A piece of a column with its recorded buffers, which say where each value is, and its first entry."""
 
     tree: str
     name: str
     leaves: Leaves
+    first: int
 
     def where(self, path: Path, at: int) -> str:
         """Return which value number ``at`` of the buffer ``path`` is: its column, entry, and places in lists."""
@@ -127,7 +157,7 @@ class _Column:
                 places.insert(0, at - int(offsets[entry]))
                 at = entry
         inner = "".join(f"[{place}]" for place in places)
-        return f"{self.tree}column {self.label(path)!r}, entry {at}{inner}"
+        return f"{self.tree}column {self.label(path)!r}, entry {self.first + at}{inner}"
 
     def label(self, path: Path) -> str:
         """Return the column's name, and those of the fields that lead to a buffer."""

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from fasthep_archive import digest
 from fasthep_archive.errors import DataError
+from fasthep_archive.files import Bytes, opened, read_all
 from fasthep_archive.verification.columns import compare_columns
 from fasthep_archive.verification.contrast import REPLAY, Contrast, Words
 from fasthep_archive.verification.cutflows import compare_cutflows
@@ -22,12 +23,18 @@ from fasthep_archive.verification.sheets import compare_csv
 from fasthep_archive.verification.texts import compare_bytes, compare_text, first_byte
 from fasthep_archive.verification.trees import compare_json
 
-Comparator: TypeAlias = Callable[[bytes, bytes], Contrast]
+Comparator: TypeAlias = Callable[[Bytes, Bytes], Contrast]
 """Takes recorded and replayed bytes. Raises ValueError or DataError if they are not of its type."""
 
+
+def _whole(comparator: Callable[[bytes, bytes], Contrast]) -> Comparator:
+    """Return what compares files that fit in memory."""
+    return lambda recorded, replayed: comparator(read_all(recorded), read_all(replayed))
+
+
 _BY_KIND: Mapping[tuple[Kind, str], Comparator] = {
-    ("histogram", ".json"): compare_histograms,
-    ("cutflow", ".json"): compare_cutflows,
+    ("histogram", ".json"): _whole(compare_histograms),
+    ("cutflow", ".json"): _whole(compare_cutflows),
 }
 _BY_SUFFIX: Mapping[str, Comparator] = {
     ".arrow": compare_columns,
@@ -36,16 +43,16 @@ _BY_SUFFIX: Mapping[str, Comparator] = {
     ".npz": compare_columns,
     ".parquet": compare_columns,
     ".root": compare_root,
-    ".json": compare_json,
-    ".png": compare_png,
-    ".txt": compare_text,
-    ".log": compare_text,
-    ".md": compare_text,
-    ".tex": compare_text,
-    ".svg": compare_text,
-    ".yaml": compare_text,
-    ".yml": compare_text,
-    ".html": compare_text,
+    ".json": _whole(compare_json),
+    ".png": _whole(compare_png),
+    ".txt": _whole(compare_text),
+    ".log": _whole(compare_text),
+    ".md": _whole(compare_text),
+    ".tex": _whole(compare_text),
+    ".svg": _whole(compare_text),
+    ".yaml": _whole(compare_text),
+    ".yml": _whole(compare_text),
+    ".html": _whole(compare_text),
 }
 _UNREADABLE = (DataError, ValueError, RecursionError, struct.error, zlib.error)
 
@@ -74,13 +81,14 @@ def compare(recorded: Output, replayed: Output, words: Words = REPLAY) -> Compar
     if recorded.sha256 == replayed.sha256:
         return _same_bytes(recorded, replayed, words)
     before, now = (output.read() if output.read else None for output in (recorded, replayed))
-    if before is not None and digest.of_bytes(before) != recorded.sha256:
+    found = None if before is None else digest.of_stream(opened(before))
+    if before is not None and found is not None and found != recorded.sha256:
         return Comparison(
             same_bytes=False,
             same_content=False,
             contradiction=True,
             because=f"the record contradicts itself: sha256 {recorded.sha256[:12]}… is recorded, "
-            f"and the recorded file has {digest.of_bytes(before)[:12]}…",
+            f"and the recorded file has {found[:12]}…",
         )
     if before is None or now is None:
         return _digests_only(recorded, replayed, words)
@@ -111,7 +119,7 @@ def _digests_only(recorded: Output, replayed: Output, words: Words) -> Compariso
     )
 
 
-def _by_type(recorded: Output, replayed: Output, before: bytes, now: bytes, words: Words) -> Comparison:
+def _by_type(recorded: Output, replayed: Output, before: Bytes, now: Bytes, words: Words) -> Comparison:
     """Return the comparison of contents; content digests on both sides have the last word on whether they are equal."""
     if recorded.content is not None and recorded.content == replayed.content:
         return Comparison(same_bytes=False, same_content=True, because=f"same content; {first_byte(before, now)}")
@@ -127,9 +135,9 @@ def _by_type(recorded: Output, replayed: Output, before: bytes, now: bytes, word
     )
 
 
-def _contrast(output: Output, before: bytes, now: bytes) -> Contrast:
+def _contrast(output: Output, before: Bytes, now: Bytes) -> Contrast:
     suffix = PurePosixPath(output.name).suffix.lower()
-    comparator = _BY_KIND.get((output.kind, suffix)) or _BY_SUFFIX.get(suffix, compare_bytes)
+    comparator = _BY_KIND.get((output.kind, suffix)) or _BY_SUFFIX.get(suffix, _whole(compare_bytes))
     try:
         return comparator(before, now)
     except _UNREADABLE as error:

@@ -36,7 +36,7 @@ class Side:
     :ivar name: what the reader knows it by, such as its file's name.
     :ivar identity: none for a run, which has none.
     :ivar engine: what ran it, by name, most important first: tool, numeric profile, versions of language and schemas.
-    :ivar document: the resolved workflow document.
+    :ivar document: the resolved workflow document. :ivar asked: which part of it was run; none: all.
     :ivar code: digests of the files of the analysis's code, by name. :ivar inputs: of the input files.
     :ivar outputs: with bytes where they are at hand; those that are not are compared by digest.
     :ivar policies: how strictly its outputs are compared; the defaults where none matches.
@@ -57,6 +57,7 @@ class Side:
     policies: Sequence[Policy] = ()
     hashes: Hashes = field(default_factory=dict)
     functions: Mapping[str, Digest] = field(default_factory=dict)
+    asked: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +156,7 @@ def compare_bundles(a: Side, b: Side) -> Diff:
     return Diff(
         a=Label(name=a.name, title=a.title, identity=a.identity),
         b=Label(name=b.name, title=b.title, identity=b.identity),
-        workflow=compare_documents(a.document, b.document),
+        workflow=(*compare_documents(a.document, b.document), *_facts(_asked(a), _asked(b))),
         code=tuple(_files(a.code, b.code)),
         inputs=tuple(_files(a.inputs, b.inputs)),
         engine=tuple(_facts(a.engine, b.engine)),
@@ -163,6 +164,10 @@ def compare_bundles(a: Side, b: Side) -> Diff:
         environment=differences(a.environment, b.environment, hashes=(a.hashes, b.hashes)),
         functions=tuple(_inside(a, b)),
     )
+
+
+def _asked(side: Side) -> Mapping[str, str]:
+    return {"asked for": side.asked} if side.asked else {}
 
 
 def _inside(a: Side, b: Side) -> Iterator[Change]:

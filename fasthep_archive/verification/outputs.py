@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
 from fasthep_archive.digest import Digest
+from fasthep_archive.files import Bytes
 
 Kind: TypeAlias = Literal["histogram", "cutflow", "table", "columns", "value", "picture", "log", "file"]
 """What an output is. Decides how it is compared, and what is asked of it unless the document says otherwise."""
@@ -22,7 +23,8 @@ class Output:
     :ivar content: digest of the content; none where the kind has none but its bytes.
     :ivar exact: whether all that leads to it is inside the numeric profile, so that another machine must arrive at the
         same bits; none where that is not known.
-    :ivar read: returns the bytes; none where they are not at hand (a thin bundle holds only digests of large outputs).
+    :ivar read: returns the bytes, or where they lie; none where they are not at hand (a thin bundle holds only digests
+        of large outputs).
     """
 
     name: str
@@ -31,7 +33,7 @@ class Output:
     stage: str | None = None
     content: Digest | None = None
     exact: bool | None = None
-    read: Callable[[], bytes] | None = None
+    read: Callable[[], Bytes] | None = None
 
 
 def kind_named(name: str) -> Kind:

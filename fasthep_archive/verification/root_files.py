@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fasthep_archive.data.root_histograms import RootAxis, RootHistogram, holds_histograms, read_histograms
+from fasthep_archive.files import Bytes
 from fasthep_archive.verification.columns import compare_columns
 from fasthep_archive.verification.contrast import SHOWN, Contrast, Finding, shown
 from fasthep_archive.verification.numbers import Doubles, Numbers, same_content
 
 
-def compare_root(recorded: bytes, replayed: bytes) -> Contrast:
+def compare_root(recorded: Bytes, replayed: Bytes) -> Contrast:
     """Return what differs between two ROOT files.
 
     :raises DataError: if one of them can't be read, or holds anything but trees, or anything but histograms.

@@ -8,9 +8,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import islice, zip_longest
 
 from fasthep_archive.errors import DataError
+from fasthep_archive.files import Bytes, opened
 from fasthep_archive.verification.contrast import SHOWN, Contrast, Finding, shown
 from fasthep_archive.verification.numbers import Numbers, double, same_number
 
@@ -18,47 +20,52 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
 
 
-def compare_csv(recorded: bytes, replayed: bytes) -> Contrast:
-    """Return what differs between two CSV texts.
+def compare_csv(recorded: Bytes, replayed: Bytes) -> Contrast:
+    """Return what differs between two CSV texts, which are read row by row.
 
     :raises DataError: if one of them is not CSV; UnicodeDecodeError if it is not UTF-8.
     """
-    before, now = _rows(recorded), _rows(replayed)
-    structure = [*_columns(before[:1], now[:1]), *_lengths(before[1:], now[1:])]
+    structure = [*_columns(recorded, replayed), *_lengths(recorded, replayed)]
     if structure:
         return Contrast(structure=tuple(structure), noun="cell")
-    return _cells(before, now)
+    return _cells(_rows(recorded), _rows(replayed))
 
 
-def _rows(content: bytes) -> list[list[str]]:
+def _rows(content: Bytes) -> Iterator[list[str]]:
     try:
-        return list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+        yield from csv.reader(io.TextIOWrapper(opened(content), "utf-8", newline=""), strict=True)
     except csv.Error as error:
         raise DataError(str(error)) from error
 
 
-def _columns(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> list[Finding]:
-    if recorded == replayed:
+def _columns(recorded: Bytes, replayed: Bytes) -> list[Finding]:
+    before, now = (next(_rows(content), None) for content in (recorded, replayed))
+    if before == now:
         return []
-    before, now = ([name for row in rows for name in row] for rows in (recorded, replayed))
-    return [Finding(where="the columns differ", recorded=shown(before), replayed=shown(now))]
+    return [Finding(where="the columns differ", recorded=shown(before or []), replayed=shown(now or []))]
 
 
-def _lengths(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> list[Finding | str]:
-    if len(recorded) != len(replayed):
-        return [Finding(where="the number of rows", recorded=str(len(recorded)), replayed=str(len(replayed)))]
-    ragged = [at for at, (one, other) in enumerate(zip(recorded, replayed, strict=True), 1) if len(one) != len(other)]
-    return [f"row {ragged[0]} has another number of cells"] if ragged else []
+def _lengths(recorded: Bytes, replayed: Bytes) -> list[Finding | str]:
+    """Return what differs in the numbers of rows below the first, and of their cells."""
+    counts, ragged = [0, 0], 0
+    for at, sides in enumerate(islice(zip_longest(_rows(recorded), _rows(replayed)), 1, None), 1):
+        for side, row in enumerate(sides):
+            counts[side] += row is not None
+        cells = {len(row) for row in sides if row is not None}
+        ragged = ragged or (at if len(cells) > 1 else 0)
+    if counts[0] != counts[1]:
+        return [Finding(where="the number of rows", recorded=str(counts[0]), replayed=str(counts[1]))]
+    return [f"row {ragged} has another number of cells"] if ragged else []
 
 
-def _cells(recorded: Sequence[list[str]], replayed: Sequence[list[str]]) -> Contrast:
+def _cells(recorded: Iterator[list[str]], replayed: Iterator[list[str]]) -> Contrast:
     """Return what differs between rows of equal lengths; the first row names the columns."""
-    names = recorded[0] if recorded else []
+    names, _ = next(recorded, []), next(replayed, [])
     structure: list[Finding] = []
     pairs: list[tuple[float, float]] = []
     findings: list[Finding] = []
     compared = 0
-    for row, (before, now) in enumerate(zip(recorded[1:], replayed[1:], strict=True), start=1):
+    for row, (before, now) in enumerate(zip(recorded, replayed, strict=True), start=1):
         for column, (one, other) in enumerate(zip(before, now, strict=True)):
             place = f"row {row}, column {shown(names[column] if column < len(names) else column + 1)}"
             a, b = _number(one), _number(other)

@@ -6,6 +6,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from fasthep_archive.files import Bytes, pieces, size_of
 from fasthep_archive.verification.contrast import Contrast, Finding, shown
 
 
@@ -37,11 +38,16 @@ def compare_bytes(recorded: bytes, replayed: bytes) -> Contrast:
     return Contrast(structure=(first_byte(recorded, replayed),), noun="byte")
 
 
-def first_byte(recorded: bytes, replayed: bytes) -> str:
+def first_byte(recorded: Bytes, replayed: Bytes) -> str:
     """Return where two different contents first differ, in words; offsets count from 0."""
-    common = min(len(recorded), len(replayed))
-    unequal = np.frombuffer(recorded, np.uint8, common) != np.frombuffer(replayed, np.uint8, common)
-    offset = int(unequal.argmax()) if unequal.any() else common
-    if len(recorded) == len(replayed):
-        return f"the bytes differ from offset {offset} on ({len(recorded)} bytes on both sides)"
-    return f"the bytes differ from offset {offset} on ({len(recorded)} bytes, then {len(replayed)})"
+    sizes = size_of(recorded), size_of(replayed)
+    offset = 0
+    for one, other in zip(pieces(recorded), pieces(replayed), strict=False):
+        common = min(len(one), len(other))
+        unequal = np.frombuffer(one, np.uint8, common) != np.frombuffer(other, np.uint8, common)
+        offset += int(unequal.argmax()) if unequal.any() else common
+        if unequal.any():
+            break
+    if sizes[0] == sizes[1]:
+        return f"the bytes differ from offset {offset} on ({sizes[0]} bytes on both sides)"
+    return f"the bytes differ from offset {offset} on ({sizes[0]} bytes, then {sizes[1]})"

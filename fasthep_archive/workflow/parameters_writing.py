@@ -74,7 +74,7 @@ def writer(entry: Params, at: DocumentPath, layouts: Mapping[str, Layout], draft
     layout = _layout(entry.get("use"), layouts, (*at, "use"), draft)
     params: dict[str, JSON] = {"path": path}
     if known.treed:
-        params["tree"] = entry.get("tree") or (layout.tree if layout else "events")
+        params["tree"] = entry.get("tree") or _tree(layout, (*at, "use"), draft)
         params["format"] = entry.get("format") or "rntuple"
     params |= _compression(known, entry, at, draft)
     if entry.get("keep") is not None:
@@ -113,10 +113,18 @@ def _layout(name: JSON, layouts: Mapping[str, Layout], at: DocumentPath, draft: 
     if name is None:
         return None
     found = layouts.get(str(name))
-    if found is None:
-        known = f"known are {', '.join(layouts)}" if layouts else "write outputs: {NAME: {tree: ..., keep: [...]}}"
+    if found is None and draft.raw("outputs", str(name)) is None:  # else it has a fault of its own
+        known = f"known are {', '.join(layouts)}" if layouts else "write outputs: {NAME: {keep: [...]}}"
         draft.fault(at, f"there is no layout {name!r} among the outputs", nearest(str(name), layouts) or known)
     return found
+
+
+def _tree(layout: Layout | None, at: DocumentPath, draft: Draft) -> str:
+    """Return the tree that a layout says; report that it says none."""
+    if layout is not None and layout.tree is None:
+        message = f"the layout {layout.name!r} names no tree, and a ROOT file has one"
+        draft.fault(at, message, "write tree: events, here or in the layout")
+    return (layout.tree if layout else None) or "events"
 
 
 def _check_path(path: str, when: When, at: DocumentPath, draft: Draft) -> None:
