@@ -214,7 +214,8 @@ def test_ids_of_any_size_are_told_apart(bits):
     columns = [np.concatenate([column, column[:100], column[::-1]]) for column in columns]
     columns[1][900:] += columns[1][900:] % 2
     rows = list(zip(*(column.tolist() for column in columns), strict=True))
-    codes = _codes(columns).tolist()
+    parts = _codes([[column[:400] for column in columns], [column[400:] for column in columns]])
+    codes = np.concatenate(parts).tolist()
     assert len(set(codes)) == len(set(rows)) == len(set(zip(codes, rows, strict=True)))
 
 

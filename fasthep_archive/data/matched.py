@@ -1,7 +1,8 @@
-"""Events of several trees of one file found by what they are called (run, lumi, event), whatever their order.
+"""Events of several trees or files found by what they are called (run, lumi, event), whatever their order.
 
 Each further input is matched with the first: an index says which of its entries belongs to each event. It is made once
 for each open file, of the columns of the ids alone, which are read in pieces; it takes 8 bytes an event and input.
+While it is made, the ids of all inputs are held: 8 bytes for each column of ids and event, and as many to sort them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fasthep_archive.data.chained import Chained, one_after_the_other
 from fasthep_archive.data.layouts import UnknownColumn, sharing_offsets
 from fasthep_archive.data.source import EventSource, Read, partitions
 from fasthep_archive.errors import DataError
-from fasthep_archive.formula.columns import Column, concatenated, starts
+from fasthep_archive.formula.columns import Column, starts
 
 Index = NDArray[np.int64]
 """For each event of a stream the entry of an input that belongs to it, -1 where none does."""
@@ -59,23 +61,44 @@ class Matching:
     remarks: tuple[str, ...] = ()
 
 
-def matching(path: Path, reads: Sequence[Read], sources: Sequence[EventSource]) -> Matching:
-    """Return how the events of ``sources`` belong together, by the ids that all reads but the first say.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Input:
+    """A source that stands beside others.
+
+    :ivar called: how messages call it. :ivar paths: the files that it is in.
+    :ivar read: how it is read, or the first of its files.
+    """
+
+    called: str
+    paths: tuple[Path, ...]
+    read: Read
+    source: EventSource
+
+    @property
+    def where(self) -> str:
+        """Return how messages call it, with its files."""
+        others = len(self.paths) - 1
+        return f"{self.called} of {self.paths[0]}" + (f" and {others} more files" if others else "")
+
+
+def matching(joined: Sequence[Input]) -> Matching:
+    """Return how the events of sources belong together, by the ids that all but the first are matched by.
 
     :raises UnusableKey: if one lacks a column of the ids, or has something else than integers there.
     :raises DataError: if an id is missing or there twice, or events have no partner where that is an error.
     """
-    on, on_mismatch = reads[1].on, reads[1].on_mismatch
-    inputs = [_Input(path, read, source, on) for read, source in zip(reads, sources, strict=True)]
+    on, on_mismatch = joined[1].read.on, joined[1].read.on_mismatch
+    inputs = [_Ids(each, on) for each in joined]
     rows: list[Index] = []
     remarks: list[str] = []
     for other in inputs[1:]:
         found, lonely = _entries(inputs[0], other)
         if lonely:
-            told = f"{lonely}: {inputs[0].told(np.flatnonzero(found < 0))}, {other.told(_without(found, other))}"
+            told = f"{lonely}: {inputs[0].told(np.flatnonzero(found < 0))}"
+            told += "" if other.spread else f", {other.told(_without(found, other))}"
             if on_mismatch == "error":
                 hint = "on_mismatch: inner leaves such events out, left keeps those of the first"
-                raise DataError(f"{path}: {told}", hint=hint)
+                raise DataError(f"{_files(joined)}: {told}", hint=hint)
             remarks.append(f"{told}; {_DONE[on_mismatch]}")
         rows.append(found)
     if on_mismatch != "inner":
@@ -92,11 +115,16 @@ _DONE: Mapping[str, str] = {
 }
 
 
+def _files(joined: Sequence[Input]) -> str:
+    """Return the names of all files, for messages."""
+    return " and ".join(map(str, dict.fromkeys(each.paths[0] for each in joined)))
+
+
 class Entries:
     """The entries of one input that belong to the events of a stream, read by an index.
 
-    Entries that lie near each other, and those in ascending order, are read as one range around them. Of an input in
-    another order, columns are read whole when they are first asked for, and kept while the file is open.
+    Of each of its files, entries that lie near each other, and those in ascending order, are read as one range around
+    them. Of a file in another order, columns are read whole when they are first asked for, and kept while it is open.
     """
 
     def __init__(self, source: EventSource, rows: Index, *, missing: bool) -> None:
@@ -104,29 +132,48 @@ class Entries:
         self._source = source
         self._rows = rows
         self._missing = missing
-        found = rows[rows >= 0]
-        self._ascending = bool((found[1:] > found[:-1]).all())
-        self._whole: dict[str, Column] = {}
+        self._bounds = np.array(source.bounds if isinstance(source, Chained) else (0, source.entries), np.int64)
+        found, files = self._sorted(rows)
+        steps = (found[1:] > found[:-1]) | (files[1:] != files[:-1])
+        self._tangled = frozenset(files[1:][~steps].tolist())
+        self._whole: dict[int, dict[str, Column]] = {}
 
     def read(self, columns: Iterable[str], start: int, stop: int) -> dict[str, Column]:
         """Return ``columns`` for events ``start`` to ``stop`` of the stream."""
         names = list(columns)
         rows = self._rows[start:stop]
-        found = rows[rows >= 0]
-        first, last = (int(found.min()), int(found.max()) + 1) if found.size else (0, 0)
-        if self._ascending or last - first <= _NEAR * found.size + _FEW:
-            read: Mapping[str, Column] = self._source.read(names, first, last)
-        else:
-            read, first = self._all(names), 0
-        near = np.where(rows >= 0, rows - first, -1)
-        taken_ones = {name: taken(read[name], near, missing=self._missing) for name in names}
+        found, files = self._sorted(rows)
+        pieces: list[Mapping[str, Column]] = []
+        near, before = np.full(rows.size, -1, np.int64), 0
+        for file in np.unique(files).tolist():
+            first, last, read = self._around(file, found[files == file], names)
+            here = (rows >= first) & (rows < last)
+            near[here] = rows[here] - first + before
+            before += last - first
+            pieces.append(read)
+        pieces = pieces or [self._source.read(names, 0, 0)]
+        whole = {name: one_after_the_other([piece[name] for piece in pieces]) for name in names}
+        taken_ones = {name: taken(whole[name], near, missing=self._missing) for name in names}
         return sharing_offsets(taken_ones, {name: self._source.types()[name] for name in names})
 
-    def _all(self, names: Sequence[str]) -> Mapping[str, Column]:
-        wanted = [name for name in names if name not in self._whole]
+    def _sorted(self, rows: Index) -> tuple[Index, Index]:
+        """Return the entries that there are, file by file, and the number of the file of each."""
+        found = rows[rows >= 0]
+        files = (np.searchsorted(self._bounds, found, side="right") - 1).astype(np.int64)
+        order = np.argsort(files, kind="stable")
+        return found[order], files[order]
+
+    def _around(self, file: int, found: Index, names: Sequence[str]) -> tuple[int, int, Mapping[str, Column]]:
+        """Return the columns of a file's entries around those that are wanted, and the range of entries."""
+        first, last = int(found.min()), int(found.max()) + 1
+        if file not in self._tangled or last - first <= _NEAR * found.size + _FEW:
+            return first, last, self._source.read(names, first, last)
+        first, last = map(int, self._bounds[file : file + 2])
+        kept = self._whole.setdefault(file, {})
+        wanted = [name for name in names if name not in kept]
         if wanted:
-            self._whole |= self._source.read(wanted, 0, self._source.entries)
-        return self._whole
+            kept |= self._source.read(wanted, first, last)
+        return first, last, {name: kept[name] for name in names}
 
 
 def taken(column: Column, rows: Index, *, missing: bool = False) -> Column:
@@ -164,18 +211,20 @@ def _in_order(codes: Index, words: Sequence[str]) -> Column:
     return Column(places[codes], words=tuple(words[code] for code in order.tolist()))
 
 
-class _Input:
-    """An input of a match: the ids of its entries."""
+class _Ids:
+    """The ids of an input's entries."""
 
-    def __init__(self, path: Path, read: Read, source: EventSource, on: Sequence[str]) -> None:
-        self.called = f"tree {read.tree!r}" if read.tree else f"input {read.prefix!r}"
-        self._where = f"{self.called} of {path}"
+    def __init__(self, joined: Input, on: Sequence[str]) -> None:
+        self.called = joined.called
+        self.spread = joined.read.spread
+        self._where = joined.where
         self._on = on
+        source = joined.source
         for name in on:
             self._check(source, name)
         ranges = partitions(source.entries, source.clusters(), _PIECE) or ((0, 0),)
         pieces = [source.read(on, start, stop) for start, stop in ranges]
-        self.ids = [self._numbers(name, concatenated([piece[name] for piece in pieces])) for name in on]
+        self.ids = [self._numbers(name, one_after_the_other([piece[name] for piece in pieces])) for name in on]
 
     def _check(self, source: EventSource, name: str) -> None:
         try:
@@ -218,10 +267,9 @@ class _Input:
         raise DataError(f"{message}, so events can't be matched", hint="match by columns that tell events apart")
 
 
-def _entries(first: _Input, other: _Input) -> tuple[Index, str]:
+def _entries(first: _Ids, other: _Ids) -> tuple[Index, str]:
     """Return the entry of ``other`` for each of ``first``, and what to say if any is without partner."""
-    codes = _codes([np.concatenate(pair) for pair in zip(first.ids, other.ids, strict=True)])
-    ours, theirs = np.split(codes, [first.ids[0].size])
+    ours, theirs = _codes((first.ids, other.ids))
     first.unique(ours)
     if np.array_equal(ours, theirs):
         return np.arange(ours.size, dtype=np.int64), ""
@@ -234,30 +282,42 @@ def _entries(first: _Input, other: _Input) -> tuple[Index, str]:
     same = theirs[candidates] == ours[inside]
     found[inside[same]] = candidates[same]
     matched = int(same.sum())
-    if matched == ours.size == theirs.size:
+    if matched == ours.size and (other.spread or matched == theirs.size):
         return found, ""
+    if other.spread:
+        return found, f"{other.called} lacks events of {first.called}"
     return found, f"{first.called} and {other.called} don't have the same events"
 
 
-def _codes(columns: Sequence[Index]) -> Index:
-    """Return one number for each row of the columns: equal where all their values are, whatever these are."""
-    codes = np.zeros(columns[0].size, np.int64)
-    if not codes.size:
-        return codes
-    lowest = [int(column.min()) for column in columns]
-    spans = [int(column.max()) - low + 1 for column, low in zip(columns, lowest, strict=True)]
+def _codes(inputs: Sequence[Sequence[Index]]) -> tuple[Index, ...]:
+    """Return a number for each row of each input's columns: equal where all their values are, whatever these are."""
+    columns = tuple(zip(*inputs, strict=True))
+    filled = [[part for part in parts if part.size] for parts in columns]
+    if not filled[0]:
+        return tuple(np.zeros(0, np.int64) for _ in inputs)
+    lowest = [min(int(part.min()) for part in parts) for parts in filled]
+    spans = [max(int(part.max()) for part in parts) - low + 1 for parts, low in zip(filled, lowest, strict=True)]
     if prod(spans) < _LARGEST:
-        for column, low, span in zip(columns, lowest, spans, strict=True):
-            codes *= span
-            codes += column - low
-        return codes
-    for column in columns:
-        values, places = np.unique(column, return_inverse=True)
+        return tuple(_combined(each, lowest, spans) for each in inputs)
+    codes = np.zeros(sum(each[0].size for each in inputs), np.int64)
+    for parts in columns:
+        values, places = np.unique(np.concatenate(parts), return_inverse=True)
         _, codes = np.unique(codes * values.size + places, return_inverse=True)
+    bounds = np.cumsum([each[0].size for each in inputs])[:-1]
+    return tuple(np.split(codes, bounds))
+
+
+def _combined(columns: Sequence[Index], lowest: Sequence[int], spans: Sequence[int]) -> Index:
+    """Return the rows as numbers whose digits are the columns' values."""
+    codes = np.zeros(columns[0].size, np.int64)
+    for column, low, span in zip(columns, lowest, spans, strict=True):
+        codes *= span
+        codes += column
+        codes -= low
     return codes
 
 
-def _without(found: Index, other: _Input) -> Index:
+def _without(found: Index, other: _Ids) -> Index:
     """Return the entries of ``other`` that belong to no event."""
     lonely = np.ones(other.ids[0].size, np.bool_)
     lonely[found[found >= 0]] = False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol, TypeAlias, cast, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from fasthep_archive import registry
 from fasthep_archive.digest import JSON
@@ -34,6 +34,21 @@ class Remarking(Protocol):
 
     def remarks(self) -> tuple[str, ...]:
         """Return what; the path of the file is not said."""
+
+
+class Partners(NamedTuple):
+    """How many entries of a source belong to events, of how many."""
+
+    matched: int
+    entries: int
+
+
+@runtime_checkable
+class Partnered(Protocol):
+    """Events whose partners are looked for in files in which others look too."""
+
+    def partners(self) -> Mapping[str, Partners]:
+        """Return how many were found, by the prefix of the source."""
 
 
 class EventSource(Protocol):
@@ -65,12 +80,15 @@ class EventSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Read:
-    """What is read of a file as one source of events.
+    """What is read of a file as one source of events, or as a part of one that is spread over files.
 
     :ivar kind: of the source. :ivar tree: the events' name in the file; empty where the kind has none.
     :ivar prefix: what the names of columns begin with, before a dot; empty: they stay as they are.
     :ivar on: columns by whose values its events are found for those of the first; none: they stand side by side.
     :ivar on_mismatch: what events without partner mean then: ``error``, ``inner`` or ``left``.
+    :ivar place: of the file among those that stand side by side; 0: the first, whose entries are the events.
+    :ivar spread: whether events are looked for in all files of its source, some of which have no partner here. The
+        reads of these files stand one after the other and have one prefix.
     :ivar options: of the kind: what the file holds, or how it is read (delimiter, types of columns). Part of all keys.
     :ivar index: where in the file events are, as an earlier look at it has found; follows from the file and the rest.
     """
@@ -80,6 +98,8 @@ class Read:
     prefix: str = ""
     on: tuple[str, ...] = ()
     on_mismatch: str = ""
+    place: int = 0
+    spread: bool = False
     options: Mapping[str, JSON] = field(default_factory=dict, hash=False)
     index: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
@@ -88,20 +108,21 @@ Opener: TypeAlias = Callable[[Path, Read], AbstractContextManager[EventSource]]
 """What the name of a kind of source stands for: it opens a file as events, of which the caller sees to the prefix."""
 
 
-def open_events(path: Path, reads: Sequence[Read]) -> AbstractContextManager[EventSource]:
-    """Return the events of one file, read once or several times side by side; a context manager.
+def open_events(path: Path, reads: Sequence[Read], beside: Sequence[Path] = ()) -> AbstractContextManager[EventSource]:
+    """Return the events of one file, read once or several times side by side, with other files; a context manager.
 
     What is read with a prefix has columns ``PREFIX.NAME``. Entry by entry, all belong to one event, unless the reads
     say by which columns events are found: then the events are those of the first, in its order.
 
     :param reads: at least one; the clusters are those of the first.
-    :raises DataError: if the file can't be read so, or what is read has different numbers of entries or other events.
+    :param beside: the other files, those of places 1, 2 ... of ``reads``.
+    :raises DataError: if a file can't be read so, or what is read has different numbers of entries or other events.
     """
     if len(reads) == 1 and not reads[0].prefix:
         return open_source(path, reads[0])
     from fasthep_archive.data.joined import Joined
 
-    return Joined(path, reads)
+    return Joined((path, *beside), reads)
 
 
 def settled(events: EventSource, reads: Sequence[Read]) -> tuple[Read, ...]:
@@ -115,6 +136,11 @@ def settled(events: EventSource, reads: Sequence[Read]) -> tuple[Read, ...]:
 def remarks(events: EventSource) -> tuple[str, ...]:
     """Return what of the open file is worth a warning; the path of the file is not said."""
     return events.remarks() if isinstance(events, Remarking) else ()
+
+
+def partners(events: EventSource) -> Mapping[str, Partners]:
+    """Return how many events of each source that other files need too belong to events of this one, by prefix."""
+    return events.partners() if isinstance(events, Partnered) else {}
 
 
 def open_source(path: Path, read: Read) -> AbstractContextManager[EventSource]:
@@ -133,11 +159,11 @@ def _opener(kind: str) -> Opener:
         hint = nearest(kind, known) or f"known: {', '.join(known)}"
         raise DataError(f"unknown kind of source: {kind}", hint=hint)
     found = known[kind].load()
-    if registry.is_ours("sources", kind) or not isinstance(found, type):
+    if registry.is_ours("sources", kind):
         return cast("Opener", found)
     from fasthep_archive.data.plugged import opener
 
-    return opener(found)
+    return opener(found, known[kind])
 
 
 def partitions(entries: int, clusters: Sequence[int], chunk: int) -> tuple[tuple[int, int], ...]:

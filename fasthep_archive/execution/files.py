@@ -64,18 +64,17 @@ class Files:
         return found
 
     def _located(self) -> dict[str, Path]:
-        """Return where each file of the datasets is, or its copy; report the missing ones."""
+        """Return where each file is that the document names, or its copy; report the missing ones."""
         copies = self._copies()
         found: dict[str, Path] = {}
-        for dataset in self._workflow.datasets:
-            for number, name in enumerate(dataset.files):
-                try:
-                    path = self._place(name, copies)
-                except DataError as error:
-                    self._fault(error.message, (*dataset.path, "files", number), error.hint)
-                else:
-                    if path is not None:
-                        found[name] = path
+        for place, name in self._workflow.named_files():
+            try:
+                path = self._place(name, copies)
+            except DataError as error:
+                self._fault(error.message, place, error.hint)
+            else:
+                if path is not None:
+                    found[name] = path
         return found
 
     def _copies(self) -> Mapping[str, Path | DataError]:
@@ -110,6 +109,8 @@ class Files:
         """Return the snapshot of a query's result; none where the database was not to be asked, or can't answer."""
         found = self._snapshots.get(name)
         if isinstance(found, Snapshot):
+            if not found.origin.rows:
+                self._warn(f"{name} has no events: the query of {found.origin.source!r} gives no rows")
             return found.path
         if isinstance(found, Failed):
             self._fault(found.error.message, found.path, found.error.hint)
@@ -122,7 +123,7 @@ class Files:
         found = self._snapshots.get(name)
         if isinstance(found, Snapshot):
             return found.origin
-        owners = [dataset.name for dataset in self._workflow.datasets if name in dataset.files]
+        owners = self._workflow.datasets_of(name)
         return next((item for item in self._stated if item.sha256 == sha256 and item.dataset in owners), None)
 
     def _warn(self, warning: str) -> None:

@@ -7,6 +7,7 @@ inode, as Git's index does; ``pack`` and ``replay`` read every byte (``remembere
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -63,10 +64,15 @@ def locate(name: str, *, document: Path, working_directory: Path) -> Path:
     return found
 
 
+_SCHEME = re.compile(r"(?:https?|roots?|xroot|davs?|file):")
+
+
 def _instead(written: Path, places: Iterable[Path]) -> str:
     """Return what the user may have meant by a file that isn't there, or where it should be."""
     if any(sign in written.name for sign in "*?[{"):
         return "names are taken as they are written: list the files one by one"
+    if written.parts and _SCHEME.fullmatch(written.parts[0]):
+        return f"an address begins with {written.parts[0]}//"
     for place in places:
         siblings = place.parent.iterdir() if place.parent.is_dir() else ()
         by_stem = {path.stem: path.name for path in sorted(siblings)}

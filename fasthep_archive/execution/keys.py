@@ -28,6 +28,8 @@ def part_key(fill: StageFill, partition: Partition, known: Mapping[str, Digest],
         "reads": [read_text(read) for read in partition.reads],
         "range": [partition.start, partition.stop],
     }
+    if partition.beside:
+        described["beside"] = [file.sha256 for file in partition.beside]
     if fill.values:
         described["values"] = [known[node] for node in fill.values]
     return digest.of_json(described)
@@ -50,4 +52,5 @@ def derived_key(derivation: Derivation, takes: Sequence[tuple[str, Digest]], ver
 def read_text(read: Read) -> JSON:
     """Return what is read of a file, as JSON."""
     matched: list[JSON] = [list(read.on), read.on_mismatch] if read.on else []
-    return [read.kind, read.tree, read.prefix, read.options, *matched]
+    elsewhere: list[JSON] = [{"place": read.place, "spread": read.spread}] if read.place or read.spread else []
+    return [read.kind, read.tree, read.prefix, read.options, *matched, *elsewhere]

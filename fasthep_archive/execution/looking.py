@@ -14,15 +14,15 @@ from pathlib import Path
 
 from fasthep_archive.data.matched import UnusableKey
 from fasthep_archive.data.root import NoTree
-from fasthep_archive.data.source import Read, partitions
-from fasthep_archive.errors import DataError, Fault
+from fasthep_archive.data.source import Partners, Read, partitions
+from fasthep_archive.errors import DataError, Fault, Location
 from fasthep_archive.execution.branches import offered
 from fasthep_archive.execution.findings import Findings
 from fasthep_archive.execution.lowering import Kind, Lowered, alike, lower, lowered_again
 from fasthep_archive.execution.outline import Outline
 from fasthep_archive.execution.plan import Variant
 from fasthep_archive.execution.remembered import Look, Memory
-from fasthep_archive.execution.roots import Root
+from fasthep_archive.execution.roots import Beside, Root
 from fasthep_archive.execution.swaps import in_place, left_out
 from fasthep_archive.formula.columns import ColumnType
 from fasthep_archive.workflow.model import Dataset, Variation, Workflow
@@ -44,11 +44,14 @@ class Use:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """What is known of a file after a look at it: its use, the lowered stages, how it is read, and its partitions."""
+    """What is known of a file after a look at it: its use, the lowered stages, how it is read, and its partitions.
+
+    :ivar names: of the file, and of those beside it.
+    """
 
     root: Root
     use: Use
-    name: str
+    names: tuple[str, ...]
     position: int
     variant: Variant
     reads: tuple[Read, ...]
@@ -65,6 +68,15 @@ class _Lowered:
     def fits(self, types: Mapping[str, ColumnType]) -> bool:
         """Say whether they are for files with branches of these types."""
         return all(offered(types, branch) == found for branch, found in self.stages.asked.items())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What a file was found to have: events, and how many of those of other sources belong to them, by prefix."""
+
+    name: str
+    entries: int
+    partners: Mapping[str, Partners]
 
 
 def _never_empty(opened: Sequence[Opened]) -> Iterator[Opened]:
@@ -109,13 +121,18 @@ class Looking:
         counted = next((root for root in roots if root.id == self._workflow.primary_stream), next(iter(roots), None))
         for root in roots:
             for dataset in self._workflow.datasets:
-                counts: list[int] = []
+                seen: list[_Seen] = []
                 uses = tuple(self._uses(dataset))
-                places = [place for place, name in enumerate(dataset.files) if name in self._paths]
-                files = (self._file(root, dataset, place, uses, counts) for place in places)
+                groups = [root.beside(dataset, number) for number in range(len(root.files(dataset).names))]
+                whole = [
+                    (number, group) for number, group in enumerate(groups) if self._paths.keys() >= set(group.names)
+                ]
+                files = (self._file(root, dataset, number, group, uses, seen) for number, group in whole)
                 yield from _never_empty(list(chain.from_iterable(files)))
-                if root is counted and self._paths.keys() >= set(dataset.files):
-                    self._warn(dataset, sum(counts))
+                if len(seen) == len(groups):
+                    self._without_partner(root, dataset, seen)
+                if root is counted and len(whole) == len(groups):
+                    self._warn(dataset, sum(each.entries for each in seen))
 
     def _uses(self, dataset: Dataset) -> Iterator[Use]:
         """Yield what the files of ``dataset`` are used for: as they are, and in place of another dataset's."""
@@ -136,45 +153,48 @@ class Looking:
                     yield Use(dataset=stand_in, varied=variation.name, variations=(variation,))
 
     def _file(
-        self, root: Root, dataset: Dataset, position: int, uses: Sequence[Use], counts: list[int]
+        self, root: Root, dataset: Dataset, position: int, group: Beside, uses: Sequence[Use], seen: list[_Seen]
     ) -> Iterator[Opened]:
-        name = dataset.files[position]
+        path, *beside = (self._paths[name] for name in group.names)
         try:
-            with self._memory.look(self._paths[name], root.reads) as events:
-                counts.append(events.entries)
-                self.warnings += (f"{name}, stream {root.id}: {remark}" for remark in events.remarks())
+            with self._memory.look(path, group.reads, beside) as events:
+                seen.append(_Seen(name=group.names[0], entries=events.entries, partners=events.partners()))
+                told = (
+                    group.names[0] if len(group.names) == 1 else f"{group.names[0]} beside {_listed(group.names[1:])}"
+                )
+                self.warnings += (f"{told}, stream {root.id}: {remark}" for remark in events.remarks())
                 for use in uses:
-                    yield self._looked_at(root, use, name, position, events)
+                    yield self._looked_at(root, use, group.names, position, events)
         except NoTree as error:
-            self._without_tree(error, root, dataset, name)
+            self._without_tree(error, root, dataset, group)
         except UnusableKey as error:
-            self._without_key(error, root, dataset, name)
+            self._without_key(error, root, dataset, group)
         except DataError as error:
-            self._unreadable(error, dataset, position)
+            self._unreadable(error, group)
 
-    def _looked_at(self, root: Root, use: Use, name: str, position: int, events: Look) -> Opened:
+    def _looked_at(self, root: Root, use: Use, names: tuple[str, ...], position: int, events: Look) -> Opened:
         """Return what matters of an open file; its faults go to the findings."""
         types = events.types()
-        found = self._lowered(root, use, types)
+        found = self._lowered(root, use, types, names)
         faults = list(found.faults)
         if use.varied is None:
             faults += root.lacking(types, self._workflow)
         stream = root.id if use.varied is None else f"{root.id}@{use.varied}"
-        self.findings.add(stream, use.dataset.name, name, faults)
+        self.findings.add(stream, use.dataset.name, names[0], faults, types)
         last = events.entries if root.stop is None else min(root.stop, events.entries)
         ranges = partitions(events.entries, events.clusters(), self._chunk)
         kept = ((max(start, root.start), min(stop, last)) for start, stop in ranges)
         return Opened(
             root=root,
             use=use,
-            name=name,
+            names=names,
             position=position,
             variant=found.stages.variant,
             reads=events.settled(),
             ranges=tuple((start, stop) for start, stop in kept if start < stop),
         )
 
-    def _lowered(self, root: Root, use: Use, types: Mapping[str, ColumnType]) -> _Lowered:
+    def _lowered(self, root: Root, use: Use, types: Mapping[str, ColumnType], names: tuple[str, ...]) -> _Lowered:
         """Return the lowered stages; those of an earlier file that offers the same, if any.
 
         They may be another dataset's: most differ in nothing but their numbers.
@@ -188,9 +208,12 @@ class Looking:
         others = self._alike.setdefault(alike(self._outline, kind), [])
         other = next((lowered for lowered in others if lowered.fits(types)), None)
         if other is not None:
-            earlier.append(_Lowered(stages=lowered_again(self._outline, kind, other.stages)))
+            again = lowered_again(self._outline, kind, other.stages)
+            earlier.append(_Lowered(stages=again, faults=other.faults))
             return earlier[-1]
-        earlier.append(_Lowered(stages=lower(self._outline, kind, types, faults.append), faults=tuple(faults)))
+        stages = lower(self._outline, kind, types, faults.append)
+        told = tuple(replace(fault, message=self._without(fault.message, names)) for fault in faults)
+        earlier.append(_Lowered(stages=stages, faults=told))
         if earlier[-1].stages.general:
             others.append(earlier[-1])
         return earlier[-1]
@@ -206,23 +229,64 @@ class Looking:
                 f"dataset {dataset.name} declares nevents: {dataset.nevents}, its files have {counted}; all were used"
             )
 
-    def _without_tree(self, error: DataError, root: Root, dataset: Dataset, name: str) -> None:
+    def _without_partner(self, root: Root, dataset: Dataset, seen: Sequence[_Seen]) -> None:
+        """Report events of sources that are spread over the files and that none of these has a partner for."""
+        files = {each.name: each for each in seen}.values()  # the same file again finds the same
+        for read, source in zip(root.reads, root.sources, strict=True):
+            found = [each.partners[read.prefix] for each in files if read.prefix in each.partners]
+            lonely = found[0].entries - sum(each.matched for each in found) if read.spread and found else 0
+            if lonely > 0:
+                message = (
+                    f"dataset {dataset.name}: {lonely} events of input {read.prefix!r} belong to none of its files"
+                )
+                self._lonely(message, read, self._workflow.document.where(source.listed(dataset).path), root)
+
+    def _lonely(self, message: str, read: Read, where: Location, root: Root) -> None:
+        if read.on_mismatch == "error":
+            hint = "on_mismatch: inner leaves such events out, left keeps those of the first"
+            self._report(Fault(message, where, hint))
+        else:
+            self.warnings.append(f"{message}; stream {root.id} is without them")
+
+    def _without_tree(self, error: DataError, root: Root, dataset: Dataset, group: Beside) -> None:
         """Report a tree that a file lacks, where the tree is named: most often all files lack it."""
         named = (path for read, path in zip(root.reads, root.paths, strict=True) if repr(read.tree) in error.message)
         where = self._workflow.document.where((*next(named, root.paths[0]), "tree"))
-        fault = Fault(error.message.replace(f" in {self._paths[name]}", ""), where, error.hint)
-        self.findings.add(root.id, dataset.name, name, [fault])
+        self._found(error, where, root, dataset, group)
 
-    def _without_key(self, error: UnusableKey, root: Root, dataset: Dataset, name: str) -> None:
+    def _without_key(self, error: UnusableKey, root: Root, dataset: Dataset, group: Beside) -> None:
         """Report a column that events can't be found by, where it is named: most often no file has another."""
         number = next(read.on.index(error.column) for read in root.reads if error.column in read.on)
         where = self._workflow.document.where((*root.path, "on", number))
-        fault = Fault(error.message.replace(f" of {self._paths[name]}", ""), where, error.hint)
-        self.findings.add(root.id, dataset.name, name, [fault])
+        self._found(error, where, root, dataset, group)
 
-    def _unreadable(self, error: DataError, dataset: Dataset, position: int) -> None:
-        """Report a file that can't be used, by the name that the document gives it."""
-        name = dataset.files[position]
-        message = error.message.replace(str(self._paths[name]), name)
-        where = self._workflow.document.where((*dataset.path, "files", position))
-        self._report(Fault(message, where, error.hint))
+    def _found(self, error: DataError, where: Location | None, root: Root, dataset: Dataset, group: Beside) -> None:
+        """Report what most often no file has: once, without a name; of one that stands beside others with its name."""
+        others = (str(self._paths[name]) for name in group.names[1:])
+        if any(path in error.message for path in others):
+            self._report(Fault(self._renamed(error.message, group.names), where, error.hint))
+        else:
+            message = self._without(error.message, group.names)
+            self.findings.add(root.id, dataset.name, group.names[0], [Fault(message, where, error.hint)])
+
+    def _unreadable(self, error: DataError, group: Beside) -> None:
+        """Report a file that can't be used, by the name that the document gives it; where that is, if it is one."""
+        named = [number for number, name in enumerate(group.names) if str(self._paths[name]) in error.message]
+        where = self._workflow.document.where(group.paths[named[0] if len(named) == 1 else 0])
+        self._report(Fault(self._renamed(error.message, group.names), where, error.hint))
+
+    def _without(self, message: str, names: Sequence[str]) -> str:
+        """Return a message without the file, which the findings name; others beside by the names in the document."""
+        own = self._paths[names[0]]
+        return self._renamed(message.replace(f" in {own}", "").replace(f" of {own}", ""), names[1:])
+
+    def _renamed(self, message: str, names: Sequence[str]) -> str:
+        """Return a message with the names of files as the document has them."""
+        paths = {str(self._paths[name]): name for name in names}
+        for path in sorted(paths, key=len, reverse=True):  # one can be the beginning of another
+            message = message.replace(path, paths[path])
+        return message
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -15,22 +15,23 @@ from fasthep_archive.execution.plan import Partition
 KEPT = 4
 """Files that are kept open: those that partitions of several streams alternate between."""
 
-_Key: TypeAlias = tuple[Path, tuple[Read, ...], Digest, int]
+_Key: TypeAlias = tuple[tuple[tuple[Path, Digest], ...], tuple[Read, ...], int]
 _open: OrderedDict[_Key, tuple[AbstractContextManager[EventSource], EventSource]] = OrderedDict()
 
 
 def opened(partition: Partition) -> EventSource:
     """Return the events of a partition's file, kept open: reading the metadata of a NanoAOD tree takes 0.25 s.
 
-    The file's digest is part of what it is found by, so that another file at the same place is not taken for it, and so
-    is the process: a forked worker would share the place in the file with all others.
+    The files' digests are part of what it is found by, so that another file at the same place is not taken for one, and
+    so is the process: a forked worker would share the place in the file with all others.
     """
-    key = partition.file.path, partition.reads, partition.file.sha256, os.getpid()
+    key = tuple((file.path, file.sha256) for file in partition.files), partition.reads, os.getpid()
     if key not in _open:
         while len(_open) >= KEPT:
             _, (oldest, _) = _open.popitem(last=False)
             oldest.__exit__(None, None, None)
-        manager = open_events(partition.file.path, partition.reads)
+        path, *beside = (file.path for file in partition.files)
+        manager = open_events(path, partition.reads, beside)
         _open[key] = manager, manager.__enter__()
     _open.move_to_end(key)
     return _open[key][1]

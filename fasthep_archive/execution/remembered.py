@@ -9,7 +9,7 @@ Of kinds of sources that are not ours nothing is kept: who knows when a plug-in 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self, TypeAlias, cast
 
 from fasthep_archive import registry
-from fasthep_archive.data.source import EventSource, Read, open_events, remarks, settled
+from fasthep_archive.data.source import EventSource, Partners, Read, open_events, partners, remarks, settled
 from fasthep_archive.digest import JSON, Digest, canonical, of_json
 from fasthep_archive.execution.inputs import State, remembered_digest, state_of
 from fasthep_archive.execution.keys import read_text
@@ -32,11 +32,11 @@ Reads: TypeAlias = tuple[Read, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Learned:
-    """What a look at a file has shown, and what the file looked like from outside."""
+    """What a look at a file has shown, with those beside it, and what they looked like from outside."""
 
-    path: Path
+    paths: tuple[Path, ...]
     reads: Reads
-    state: State
+    states: tuple[State, ...]
     facts: Facts
 
 
@@ -47,6 +47,7 @@ class Facts:
     :ivar names: of all columns, in the order of the file. :ivar types: of those that were asked for.
     :ivar settled: how it is opened when that is known; see :func:`fasthep_archive.data.source.settled`.
     :ivar remarks: what of it is worth a warning; see :func:`fasthep_archive.data.source.remarks`.
+    :ivar partners: see :func:`fasthep_archive.data.source.partners`.
     """
 
     entries: int
@@ -55,6 +56,7 @@ class Facts:
     types: Mapping[str, ColumnType]
     settled: Reads
     remarks: tuple[str, ...] = ()
+    partners: Mapping[str, Partners] = field(default_factory=dict)
 
     def to_json(self) -> JSON:
         """Return the facts in the form that is kept."""
@@ -74,7 +76,12 @@ class Facts:
             types={name: _type(found) for name, found in types.items()},
             settled=tuple(map(_read, cast("list[Mapping[str, JSON]]", value["settled"]))),
             remarks=tuple(map(str, cast("list[str]", value["remarks"]))),
+            partners={name: Partners(*found) for name, found in _pairs(value["partners"]).items()},
         )
+
+
+def _pairs(value: JSON) -> Mapping[str, tuple[int, int]]:
+    return cast("Mapping[str, tuple[int, int]]", value)
 
 
 def _read(value: Mapping[str, JSON]) -> Read:
@@ -84,6 +91,8 @@ def _read(value: Mapping[str, JSON]) -> Read:
         prefix=str(value["prefix"]),
         on=tuple(map(str, cast("list[str]", value["on"]))),
         on_mismatch=str(value["on_mismatch"]),
+        place=int(cast("int", value["place"])),
+        spread=bool(value["spread"]),
         options=cast("Mapping[str, JSON]", value["options"]),
         index=tuple(cast("list[int]", value["index"])),
     )
@@ -104,48 +113,52 @@ class Memory:
     trusted: bool
     _learned: list[_Learned] = field(default_factory=list)
 
-    def look(self, path: Path, reads: Reads) -> Look:
-        """Return what can be asked about the events of a file; a context manager.
+    def look(self, path: Path, reads: Reads, beside: Sequence[Path] = ()) -> Look:
+        """Return what can be asked about the events of a file, with those beside it; a context manager.
 
-        :raises DataError: when it is entered, if the file has to be opened, and can't be read so.
+        :raises DataError: when it is entered, if the files have to be opened, and can't be read so.
         """
         ours = self.trusted and all(registry.is_ours("sources", read.kind) for read in reads)
-        sha256 = remembered_digest(path, cache=self.cache) if ours else None
-        facts = None if sha256 is None else self._kept(sha256, reads)
-        return Look(path, reads, facts, self._learned if ours else [])
+        paths = (path, *beside)
+        known = [remembered_digest(path, cache=self.cache) for path in paths] if ours else [None]
+        digests = [sha256 for sha256 in known if sha256 is not None]
+        facts = self._kept(digests, reads) if len(digests) == len(known) else None
+        return Look(paths, reads, facts, self._learned if ours else [])
 
     def keep(self, digests: Mapping[Path, Digest]) -> None:
         """Keep what was learned of files whose digests are known now."""
         for learned in self._learned:
-            sha256 = digests.get(learned.path)
-            if sha256 and state_of(learned.path) == learned.state:  # else it may have been another file
-                place = self._place(sha256, learned.reads)
+            found = [digests.get(path) for path in learned.paths]
+            known = [sha256 for sha256 in found if sha256]
+            states = tuple(map(state_of, learned.paths))
+            if len(known) == len(found) and states == learned.states:  # else it may have been another file
+                place = self._place(known, learned.reads)
                 write_atomically(place, canonical(learned.facts.to_json()).encode())
         self._learned.clear()
 
-    def _kept(self, sha256: Digest, reads: Reads) -> Facts | None:
+    def _kept(self, digests: Sequence[Digest], reads: Reads) -> Facts | None:
         try:
-            return Facts.from_json(json.loads(self._place(sha256, reads).read_bytes()))
+            return Facts.from_json(json.loads(self._place(digests, reads).read_bytes()))
         except (OSError, KeyError, TypeError, ValueError):  # not there, or not whole: it is made again
             return None
 
-    def _place(self, sha256: Digest, reads: Reads) -> Path:
-        key = of_json({"file": sha256, "reads": [read_text(read) for read in reads], "version": self.version})
+    def _place(self, digests: Sequence[Digest], reads: Reads) -> Path:
+        key = of_json({"files": list(digests), "reads": [read_text(read) for read in reads], "version": self.version})
         return private_directory(self.cache / FOLDER) / key
 
 
 class Look(AbstractContextManager["Look"]):
     """The part of an :class:`~fasthep_archive.data.source.EventSource` that a plan needs."""
 
-    def __init__(self, path: Path, reads: Reads, facts: Facts | None, learned: list[_Learned]) -> None:
-        self._path = path
+    def __init__(self, paths: tuple[Path, ...], reads: Reads, facts: Facts | None, learned: list[_Learned]) -> None:
+        self._paths = paths
         self._reads = reads
         self._facts = facts
         self._learned = learned
         self._asked = _Asked(self, {} if facts is None else facts.types)
         self._open = ExitStack()
         self._events: EventSource | None = None
-        self._state: State | None = None
+        self._states: tuple[State, ...] = ()
 
     def __enter__(self) -> Self:
         if self._facts is None:
@@ -155,7 +168,7 @@ class Look(AbstractContextManager["Look"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._state is not None and error is None:
+        if self._states and error is None:
             types = dict(self._asked.known)
             facts = Facts(
                 entries=self.entries,
@@ -164,15 +177,16 @@ class Look(AbstractContextManager["Look"]):
                 types=types,
                 settled=self.settled(),
                 remarks=self.remarks(),
+                partners=self.partners(),
             )
-            self._learned.append(_Learned(path=self._path, reads=self._reads, state=self._state, facts=facts))
+            self._learned.append(_Learned(paths=self._paths, reads=self._reads, states=self._states, facts=facts))
         self._open.close()
 
     def events(self) -> EventSource:
-        """Return the events themselves, from the file."""
+        """Return the events themselves, from the files."""
         if self._events is None:
-            self._state = state_of(self._path)
-            self._events = self._open.enter_context(open_events(self._path, self._reads))
+            self._states = tuple(map(state_of, self._paths))
+            self._events = self._open.enter_context(open_events(self._paths[0], self._reads, self._paths[1:]))
         return self._events
 
     @property
@@ -195,6 +209,10 @@ class Look(AbstractContextManager["Look"]):
     def remarks(self) -> tuple[str, ...]:
         """Return what of the file is worth a warning."""
         return self._facts.remarks if self._facts is not None else remarks(self.events())
+
+    def partners(self) -> Mapping[str, Partners]:
+        """Return how many events were found of sources that other files need too, by prefix."""
+        return self._facts.partners if self._facts is not None else partners(self.events())
 
     def types(self) -> Mapping[str, ColumnType]:
         """Return the columns' types by name, as those of an event source."""

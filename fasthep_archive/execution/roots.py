@@ -14,7 +14,7 @@ from fasthep_archive.data.source import PROVIDER, Read
 from fasthep_archive.errors import Fault, nearest
 from fasthep_archive.execution.getters import Getter
 from fasthep_archive.formula.columns import ColumnType
-from fasthep_archive.workflow.model import FieldAlias, Join, Source, Stage, Workflow
+from fasthep_archive.workflow.model import Dataset, FieldAlias, Join, Listed, Source, Stage, Workflow
 from fasthep_archive.workflow.snapshots import KIND
 
 Path = tuple[str | int, ...]
@@ -22,7 +22,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Promise:
-    """A branch that the document says a file has: its name in the stream, as it is written, of which tree, where."""
+    """A branch that the document says a file has: its name in the stream, as it is written, of what, and where."""
 
     name: str
     branch: str
@@ -31,10 +31,25 @@ class Promise:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Beside:
+    """Files whose events stand side by side.
+
+    :ivar names: of the files; the events of the stream are those of the first.
+    :ivar paths: where the document has the names.
+    :ivar reads: what is read of each.
+    """
+
+    names: tuple[str, ...]
+    paths: tuple[Path, ...]
+    reads: tuple[Read, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Root:
     """A stream of events of files.
 
     :ivar reads: what is read of each file, side by side: one for a source, several for a join.
+    :ivar sources: that it is read of, one for each of ``reads``.
     :ivar path: where it stands in the document. :ivar paths: where each of what is read stands.
     :ivar aliases: other names of branches. :ivar getters: fields that are computed, by their names in the stream.
     :ivar start: first entry of each file. :ivar stop: entry after the last one; none: the end.
@@ -43,6 +58,7 @@ class Root:
     id: str
     path: Path
     reads: tuple[Read, ...]
+    sources: tuple[Source, ...]
     paths: tuple[Path, ...]
     aliases: Mapping[str, str]
     getters: Mapping[str, Getter]
@@ -50,11 +66,29 @@ class Root:
     start: int
     stop: int | None
 
+    def files(self, dataset: Dataset) -> Listed:
+        """Return the files whose events it has."""
+        return self.sources[0].listed(dataset)
+
+    def beside(self, dataset: Dataset, position: int) -> Beside:
+        """Return what stands beside one of its files: of each other source the file of that number, or all."""
+        numbers: dict[str, int] = {}
+        paths: list[Path] = []
+        reads = []
+        for read, source in zip(self.reads, self.sources, strict=True):
+            listed = tuple(source.listed(dataset).places())
+            for path, name in listed if read.spread else [listed[position]]:
+                if name not in numbers:
+                    numbers[name] = len(numbers)
+                    paths.append(path)
+                reads.append(replace(read, place=numbers[name]))
+        return Beside(names=tuple(numbers), paths=tuple(paths), reads=tuple(reads))
+
     def lacking(self, types: Mapping[str, ColumnType], workflow: Workflow) -> Iterator[Fault]:
         """Yield the branches that the document says a file has and that it lacks, used or not."""
         for promise in self.promises:
             if promise.name not in types:
-                what = f"tree {promise.tree!r} has no branch" if promise.tree else "there is no column"
+                what = f"{promise.tree} has no branch" if promise.tree else "there is no column"
                 message = f"{what} {promise.branch!r}"
                 yield Fault(message, workflow.document.where(promise.path), nearest(promise.branch, types))
 
@@ -75,7 +109,8 @@ def used_roots(workflow: Workflow, report: Callable[[Fault], None]) -> tuple[tup
     roots = [_of_source(source, workflow) for source in sources.values() if source.id in used]
     for join in joins.values():
         parts = [(item.prefix, sources[item.source]) for item in join.inputs if item.source in sources]
-        if join.id in used and len(parts) == len(join.inputs) and _same_range(join, parts, workflow, report):
+        whole = join.id in used and len(parts) == len(join.inputs)
+        if whole and _same_range(join, parts, workflow, report) and _paired(join, parts, workflow, report):
             roots.append(_of_join(join, parts, workflow))
     return tuple(roots), {stage: root for stage, root in stages.items() if root in {found.id for found in roots}}
 
@@ -115,11 +150,33 @@ def _same_range(
     return False
 
 
+def _paired(
+    join: Join, parts: Sequence[tuple[str, Source]], workflow: Workflow, report: Callable[[Fault], None]
+) -> bool:
+    """Say whether each file of the first source has one of each other source beside it that is read file by file."""
+    sound = True
+    for dataset in workflow.datasets:
+        first = parts[0][1].listed(dataset)
+        for item, (_, source) in zip(join.inputs, parts, strict=True):
+            listed = source.listed(dataset)
+            if item.files == "all" or len(listed.names) == len(first.names):
+                continue
+            if first.names and listed.names:  # else that is told already
+                counts = f"{parts[0][1].id!r} has {len(first.names)} and {source.id!r} has {len(listed.names)}"
+                message = f"join {join.id!r} reads files of dataset {dataset.name!r} side by side, of which {counts}"
+                hint = f"write {{source: {source.id}, files: all}} to find events in any of its files"
+                hint = hint if join.kind == "match" else "give both as many, in the same order"
+                report(Fault(message, workflow.document.where(listed.path), hint))
+            sound = False
+    return sound
+
+
 def _of_source(source: Source, workflow: Workflow) -> Root:
     return Root(
         id=source.id,
         path=source.path,
         reads=(_read(source, ""),),
+        sources=(source,),
         paths=(source.path,),
         aliases={alias.alias: alias.branch for alias in _aliases(workflow, source.id)},
         getters=_getters(workflow, source.id, ""),
@@ -140,18 +197,19 @@ def _of_join(join: Join, parts: Sequence[tuple[str, Source]], workflow: Workflow
     getters = {name: found for prefix, source in parts for name, found in _getters(workflow, source.id, prefix).items()}
     first = parts[0][1]
     named = (
-        Promise(name=alias.branch, branch=alias.branch, tree=join.id, path=(*alias.path, "branch"))
+        Promise(name=alias.branch, branch=alias.branch, tree=f"join {join.id!r}", path=(*alias.path, "branch"))
         for alias in _aliases(workflow, join.id)
     )
     return Root(
         id=join.id,
         path=join.path,
         reads=tuple(
-            replace(_read(source, prefix), on=join.on, on_mismatch=join.on_mismatch)
+            replace(_read(source, item.prefix), on=join.on, on_mismatch=join.on_mismatch, spread=item.files == "all")
             if number and join.kind == "match"
-            else _read(source, prefix)
-            for number, (prefix, source) in enumerate(parts)
+            else _read(source, item.prefix)
+            for number, (item, (_, source)) in enumerate(zip(join.inputs, parts, strict=True))
         ),
+        sources=tuple(source for _, source in parts),
         paths=tuple(source.path for _, source in parts),
         aliases={**aliases, **own},
         getters={**getters, **_getters(workflow, join.id, "")},
@@ -186,4 +244,5 @@ def _promises(source: Source, prefix: str, workflow: Workflow) -> Iterator[Promi
     if source.missing_branches == "error":
         places += [((*source.path, "branches", number), branch) for number, branch in enumerate(source.branches or ())]
     for path, branch in places:
-        yield Promise(name=_prefixed(prefix, branch), branch=branch, tree=source.tree, path=path)
+        tree = f"tree {source.tree!r}" if source.tree else ""
+        yield Promise(name=_prefixed(prefix, branch), branch=branch, tree=tree, path=path)
