@@ -482,6 +482,7 @@ def test_a_password_from_netrc_is_sent(
         ("ftp://example.org/a.root", "ftp://"),
         ("ww.root", "no scheme"),
         ("https://ada:secret@example.org/a.root", "a password"),
+        ("https://ada:secret@example.org:8443/a.root", "the address https://example.org:8443/a.root comes with"),
         ("https://example.org/a.root?access_token=secret", "credentials"),
     ],
 )
@@ -489,6 +490,18 @@ def test_an_address_that_can_not_be_used_is_refused(target: Path, url: str, why:
     error = refused(url, target=target)
     assert why in error.message
     assert "secret" not in str(error)
+
+
+def test_a_server_that_leads_in_a_circle_is_refused(server: WebServer, target: Path) -> None:
+    url = server.add("/ww.root", b"", location="/ww.root")
+    error = refused(url, target=target)
+    assert error.message.endswith(f"{url}: the server leads to other addresses 10 times, and to no file")
+
+
+def test_a_pattern_of_addresses_is_told_to_be_none(server: WebServer, target: Path) -> None:
+    error = refused(f"{server.url}/2018/*.parquet", target=target)
+    assert "/2018/*.parquet: the server says 404" in error.message
+    assert error.hint == "patterns are for files of this machine: name the addresses one by one"
 
 
 def test_a_place_that_can_not_be_written_is_the_end(server: WebServer, tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ def tree_file(request, tmp_path_factory):
 
 
 @given(st.integers(0, COUNT), st.integers(0, COUNT))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_range_is_a_slice_of_all(tree_file, one, other):
     start, stop = min(one, other), max(one, other)
     lists = jagged()
@@ -350,6 +350,26 @@ def test_one_field_of_a_tuple_is_that_one(tmp_path):
         file.mkrntuple("events", {"pair": ak.zip(([1, 2], [4.0, 5.0], [True, False]))})
     with opened(tmp_path / "t.root") as source:
         assert plain(source.read(["pair.2"], 0, 2)["pair.2"]) == [True, False]
+
+
+def test_fields_with_a_dot_in_their_own_name_are_read(tmp_path):
+    fields = {"jet.pt": [1.5, 2.5], "l.v": ak.Array([[1.0], []]), "x": [1, 2], "jet": ak.Array([{"e": 1}, {"e": 2}])}
+    with uproot.recreate(tmp_path / "d.root") as file:
+        file.mkrntuple("events", fields)
+    with opened(tmp_path / "d.root") as source:
+        assert source.types()["l.v"].structure == Structure("l.v", counted=False)
+        found = source.read(["jet.pt", "l.v", "x", "jet.e"], 0, 2)
+    assert [plain(column) for column in found.values()] == [[1.5, 2.5], [[1.0], []], [1, 2], [1, 2]]
+
+
+def test_fields_that_a_dotted_name_does_not_tell_apart_are_refused(tmp_path):
+    record = ak.Array([{"pt": 1.0, "a.b": 2.0}])
+    with uproot.recreate(tmp_path / "d.root") as file:
+        file.mkrntuple("events", {"jet.pt": [1.5], "jet": record})
+    with opened(tmp_path / "d.root") as source:
+        for name, why in {"jet.pt": "two things", "jet.a.b": "one of their own names has a dot"}.items():
+            with pytest.raises(DataError, match=f"branch '{name}' can't be used in formulas: it holds .*{why}"):
+                source.types()[name]
 
 
 def test_types_that_uproot_does_not_know_are_told(monkeypatch):

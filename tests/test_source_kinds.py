@@ -381,7 +381,7 @@ def test_what_was_found_out_travels_and_nothing_is_looked_for_again(tmp_path, su
         assert plain(events.read(["x"], 123, 321)["x"]) == columns["x"][123:321]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=8), min_size=1),
     numbers=st.data(),
@@ -401,6 +401,8 @@ def test_any_texts_and_numbers_come_back_from_csv(tmp_path, small, texts, number
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 BROKEN_JSON = [
+    ('{"a":1}\n{"b":{"a":1,"a":3}}\n', {}, "line 2 of events.json: the key 'a' is there twice"),
+    ('[\n{"a":1},\n\n {"a":1,"a":3}]', {}, "line 4 of events.json: the key 'a' is there twice"),
     ('{"a":1}\n{"a":}\n', {}, "line 2 of events.json is no JSON: Expecting value"),
     ('{"a":1}\n[1]\n', {}, "events.json has events from line 1 on that are no objects"),
     ("3", {}, "events.json does not begin with an object or an array"),

@@ -541,8 +541,8 @@ def test_a_variable_that_is_not_set(desk, monkeypatch):
 
 
 def test_an_error_of_the_query_is_told_in_the_words_of_sqlite(desk):
-    message = desk.fault(changed(document(), query="SELEC event, :sample ORDER BY event"))
-    assert "dataset 'DY': the query fails: Failed to prepare query: near \"SELEC\": syntax error" in message
+    message = desk.fault(changed(document(), query="SELECT event, :sample, ORDER BY event"))
+    assert "dataset 'DY': the query fails: Failed to prepare query: near \"ORDER\": syntax error" in message
 
 
 def test_an_error_of_the_query_is_told_in_the_words_of_postgresql(server, tmp_path):
@@ -575,16 +575,96 @@ def test_nothing_can_be_written(desk, server, tmp_path, statement):
             find()
 
 
-def test_no_rows(desk):
-    datasets = [{"name": "none", "files": ["sql://events"]}]
-    message = desk.fault(document(data={"datasets": datasets}))
-    assert "dataset 'none': the query gives no rows\n  hint: look at its conditions" in message
+SEVERAL = ["ATTACH 'new.db' AS n", "COPY (SELECT 42 AS x) TO 'new.db'", "SELECT 1 AS x; SELECT 2 AS x", "-- none"]
+
+
+@pytest.mark.parametrize("statement", SEVERAL)
+def test_a_source_asks_one_query(desk, server, tmp_path, monkeypatch, statement):
+    monkeypatch.chdir(tmp_path)
+    of_duckdb(tmp_path, "SELECT 1 AS x")
+    for find in (
+        lambda: of_sqlite(desk, statement),
+        lambda: of_duckdb(tmp_path, statement),
+        lambda: of_postgres(server, tmp_path, statement),
+    ):
+        with pytest.raises(SqlError):
+            find()
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_what_is_no_query_is_named(desk, tmp_path):
+    with pytest.raises(SqlError, match="this is no query, but ATTACH"):
+        of_sqlite(desk, "/* a; b */ ATTACH 'new.db' AS n")
+    with pytest.raises(SqlError, match="this is no query, but COPY") as caught:
+        of_duckdb(tmp_path, "COPY events TO 'new.csv'")
+    assert caught.value.hint == "a source asks one query, which reads: SELECT ..., WITH ... SELECT or VALUES ..."
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT ';' AS x; -- all; of it", "WITH a AS (SELECT ';' AS x) SELECT x FROM a;;", "\n-- a;\nSELECT ';' x"],
+)
+def test_semicolons_within_and_behind_a_query(desk, server, tmp_path, query):
+    for found in (of_sqlite(desk, query), of_duckdb(tmp_path, query), of_postgres(server, tmp_path, query)):
+        assert found.to_pylist() == [{"x": ";"}]
+
+
+def test_queries_of_duckdb_read_the_database_alone(tmp_path):
+    pq.write_table(events(), tmp_path / "other.parquet")
+    with pytest.raises(SqlError, match="Permission Error: Cannot access file") as caught:
+        of_duckdb(tmp_path, f"SELECT * FROM '{tmp_path}/other.parquet'")
+    assert caught.value.hint.startswith("queries read the database alone: name the file among a dataset's files")
+
+
+def test_a_query_without_rows_is_a_dataset_without_events(desk):
+    datasets = [{"name": name, "files": ["sql://events"]} for name in ("DY", "none")]
+    stages = [{**STAGES[1], "write": []}]
+    ran = desk.run(document(data={"datasets": datasets}, analysis={"stages": stages}))
+    assert "sql://events/none.parquet has no events: the query of 'events' gives no rows" in ran.record.warnings
+    assert [item.name for item in ran.record.outputs if item.name.startswith("histograms")] == ["histograms/Pt.json"]
+
+
+def test_a_result_without_rows_has_the_types_of_the_database(desk, server, tmp_path):
+    query = "SELECT event, sample, pt, :low AS low FROM events WHERE event < :low"
+    answers = (
+        of_sqlite(desk, query, low=0),
+        of_duckdb(tmp_path, query, low=0),
+        of_postgres(server, tmp_path, query.replace(":low AS", "CAST(:low AS FLOAT8) AS"), low=0.0),
+    )
+    for found in answers:
+        assert found.num_rows == 0
+        assert [str(kind) for kind in found.schema.types[:3]] == ["int64", "string", "double"]
+
+
+def test_a_column_of_texts_that_are_all_missing_is_told_without_a_path_of_the_cache(desk):
+    connection = sqlite3.connect(desk.directory / "events.db")
+    with closing(connection), connection:
+        connection.execute("ALTER TABLE events ADD COLUMN lab TEXT")
+    define = {"id": "L", "op": "hep.define", "params": {"variables": [{"name": "l", "expr": "lab == 'x'"}]}}
+    described = changed(document(analysis={"stages": [define, *STAGES]}), query=QUERY.replace("w FROM", "w, lab FROM"))
+    message = desk.fault(described)
+    assert "column 'lab' lacks some of its texts\n" in message
+    assert "in a query, coalesce(lab, 'none')" in message
+
+
+@pytest.mark.parametrize("number", [2**62 + 1, 2**63 - 1, -(2**53) - 1])
+def test_whole_numbers_that_others_in_one_column_of_sqlite_would_round_are_told(desk, number):
+    query = f"SELECT 1.5 AS x UNION ALL SELECT 2 UNION ALL SELECT NULL UNION ALL SELECT {number}"
+    with pytest.raises(SqlError) as caught:
+        of_sqlite(desk, query)
+    assert caught.value.message == f"row 4 of the query's result: column 'x' has {number}, which is no float64"
+    found = of_sqlite(desk, f"SELECT CAST(x AS REAL) AS x FROM ({query})")
+    assert found["x"].to_pylist() == [1.5, 2.0, None, float(number)]
 
 
 @pytest.mark.parametrize(
     ("expression", "kind", "hint"),
     [
-        ("1.5::numeric", "numeric", "CAST(x AS DOUBLE PRECISION)"),
+        (
+            "1.5::numeric",
+            "numeric",
+            "write CAST(x AS DOUBLE PRECISION) AS x; of whole numbers, CAST(x AS BIGINT) AS x",
+        ),
         ("now()", "timestamptz", "CAST(EXTRACT(EPOCH FROM x) AS BIGINT)"),
         ("1::money", "money", "CAST(CAST(x AS NUMERIC) AS DOUBLE PRECISION)"),
         ("'{}'::jsonb", "jsonb", "CAST(x AS TEXT)"),

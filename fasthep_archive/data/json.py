@@ -20,6 +20,7 @@ from fasthep_archive.data.blocks import Block, BlockSource, TextFile, from_index
 from fasthep_archive.data.layouts import LazyTypes, sharing_offsets
 from fasthep_archive.data.members import Member, Misfit, Row, Survey, column_of, declared_members, spelled
 from fasthep_archive.data.source import Read
+from fasthep_archive.data.strictjson import RepeatedKey, unique
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Column, ColumnType, concatenated
@@ -98,7 +99,7 @@ class JsonSource(BlockSource):
     def _scanned(self, *, survey: bool) -> Iterator[Block]:
         first, line = 0, 1 + self._text.at(0, self._body).count(b"\n")
         for start, text in pieces(self._text, self._body, self._cut, str(self._path)):
-            rows = self._rows(text, line)
+            rows = self._rows(text, line, first_time=True)
             entries = len(rows)
             if survey:
                 self._survey.add(rows, first)
@@ -114,15 +115,19 @@ class JsonSource(BlockSource):
             return _elements(text, self._path, last=last)
         return len(text) if last else text.rfind(b"\n") + 1
 
-    def _rows(self, text: bytes, line: int) -> list[Row]:
+    def _rows(self, text: bytes, line: int, *, first_time: bool = False) -> list[Row]:
         """Return the objects in whole events.
 
+        :param first_time: whether nobody knows yet that no key is there twice, which takes time to find out.
         :raises DataError: naming the line, if there is anything else.
         """
         lines = _lines(text)
         whole = text.strip().removesuffix(b"]").rstrip().removesuffix(b",") if self._array else b",".join(lines)
         try:
-            rows = json.loads(f"[{whole.decode()}]")
+            rows = json.loads(f"[{whole.decode()}]", object_pairs_hook=unique if first_time else None)
+        except RepeatedKey as error:
+            hint = "JSON does not say which of them counts: leave one out"
+            raise DataError(f"line {line + _lines_before(text)} of {self._path}: {error}", hint=hint) from error
         except ValueError as error:
             raise self._unreadable(text, line, error) from error
         if not self._array and len(rows) != len(lines):
@@ -155,6 +160,18 @@ def open_json(path: Path, read: Read) -> JsonSource:
 
 def _lines(text: bytes) -> list[bytes]:
     return [line for line in text.split(b"\n") if not line.isspace() and line]
+
+
+def _lines_before(text: bytes) -> int:
+    """Return how many lines end before the event that has a key twice."""
+    decoder, letters, at = json.JSONDecoder(object_pairs_hook=unique), text.decode(), 0
+    try:
+        while True:
+            at = _after_space(letters, at)
+            at = _after_space(letters, at + 1) if letters[at : at + 1] == "," else at
+            _, at = decoder.raw_decode(letters, at)
+    except ValueError:
+        return letters.count("\n", 0, at)
 
 
 def _first(error: ValueError) -> str:

@@ -23,9 +23,12 @@ from fasthep_archive.data.source import PROVIDER, EventSource, Opener, Read
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import ArchiveError, DataError
 from fasthep_archive.formula.columns import Column, ColumnType
+from fasthep_archive.registry import Provided
 
 if TYPE_CHECKING:
     import awkward as ak
+
+_WHOSE = "this is code of a plug-in: fasthep-archive plugins says whose"
 
 
 class SourcePlugin(Protocol):
@@ -35,10 +38,19 @@ class SourcePlugin(Protocol):
         """Return the events of a file: an awkward array of records, or a mapping of arrays of equal lengths."""
 
 
-def opener(plugin: type) -> Opener:
-    """Return how the class ``plugin`` opens files as events."""
+def opener(plugin: object, provided: Provided) -> Opener:
+    """Return how the class or function ``plugin`` opens files as events.
+
+    It refuses to read for a plan that was made with another version of it: results would be kept as if of that one.
+    """
 
     def opened(path: Path, read: Read) -> AbstractContextManager[EventSource]:
+        if read.options.get(PROVIDER, provided.identity) != provided.identity:
+            whose = f"source {provided.name!r} of {provided.provider}"
+            hint = "install the same on all machines, and start again"
+            raise DataError(f"{whose} is not what it was when the run was planned", hint=hint)
+        if not isinstance(plugin, type):
+            return cast("Opener", plugin)(path, read)
         options = {key: value for key, value in read.options.items() if key != PROVIDER}
         return nullcontext(PluggedSource(plugin, path, options, read.kind))
 
@@ -57,13 +69,12 @@ class PluggedSource:
         known = {item.name for item in fields(plugin)} if is_dataclass(plugin) else set()
         try:
             reader = cast("SourcePlugin", plugin(**{key: value for key, value in options.items() if key in known}))
-            found = reader.read(path, options)
+            self._events = _records(reader.read(path, options), path, kind)
         except ArchiveError:
             raise
         except Exception as error:
             message = f"source {kind!r} can't read {path}: {type(error).__name__}: {error}"
-            raise DataError(message, hint="this is code of a plug-in: fasthep-archive plugins says whose") from error
-        self._events = _records(found, kind)
+            raise DataError(message, hint=_WHOSE) from error
         self._types = LazyTypes(dict.fromkeys(self._events.fields), self._type, str(path))
 
     @property
@@ -92,12 +103,30 @@ class PluggedSource:
         return type_of(self._events[name].layout.form, name)
 
 
-def _records(found: object, kind: str) -> ak.Array:
+def _records(found: object, path: Path, kind: str) -> ak.Array:
     """Return what a plug-in has read as an array of records, in memory and in order."""
     import awkward as ak
 
-    array = ak.zip(dict(found), depth_limit=1) if isinstance(found, Mapping) else found
+    array = _zipped(found, path, kind) if isinstance(found, Mapping) else found
     if not isinstance(array, ak.Array) or not ak.fields(array):
         hint = "read returns an awkward array of records, or a mapping of arrays"
         raise DataError(f"source {kind!r} returned {type(found).__name__}, and no events", hint=hint)
     return ak.to_packed(array)
+
+
+def _zipped(found: Mapping[str, object], path: Path, kind: str) -> ak.Array:
+    """Return arrays as one of records; raise if their lengths differ, which awkward would repeat single values for."""
+    import awkward as ak
+
+    arrays = {
+        name: _zipped(values, path, kind) if isinstance(values, Mapping) else ak.Array(values)
+        for name, values in found.items()
+    }
+    lengths: dict[int, str] = {}
+    for name, array in arrays.items():
+        lengths.setdefault(len(array), name)
+    if len(lengths) > 1:
+        (first, one), (second, other) = list(lengths.items())[:2]
+        message = f"source {kind!r} gives {one!r} of {path} {first} events and {other!r} {second}"
+        raise DataError(message, hint=f"read returns arrays of equal lengths; {_WHOSE}")
+    return ak.zip(arrays, depth_limit=1) if arrays else None

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 class NtupleSource(AbstractContextManager["NtupleSource"]):
     """The events of an open RNTuple; see :class:`fasthep_archive.data.source.EventSource`.
 
-    A field of a collection is named with a dot: ``Muon.pt``. The fields of one collection share its structure.
+    A field of a collection is named with a dot: ``Muon.pt``. The fields of one collection share its structure. Dots in
+    the names of fields themselves are told apart from these; uproot knows such a name at the top alone.
     """
 
     def __init__(self, path: Path, ntuple: RNTuple) -> None:
         self._path = path
         self._ntuple = ntuple
         self._fields: dict[str, RField] = dict(ntuple.items())
+        self._tops = frozenset(field.name for field in ntuple.fields)
         self._types = LazyTypes(self._fields, self._type, f"RNTuple {ntuple.name!r} of {path}")
 
     def __enter__(self) -> Self:
@@ -68,18 +70,27 @@ class NtupleSource(AbstractContextManager["NtupleSource"]):
         if together:
             wanted = set(together)
             read = self._ntuple.arrays(filter_field=lambda field: field.path in wanted, **options)
-            arrays |= {name: reduce(getitem, name.split("."), read) for name in together}
+            arrays |= {name: reduce(getitem, self._steps(name), read) for name in together}
         return arrays
 
     def _type(self, name: str) -> ColumnType:
-        field = self._fields[name]
+        field, steps = self._fields[name], self._steps(name)
+        dotted = "." in name and name in self._tops
+        if dotted and [item.path for item in self._ntuple.values()].count(name) > 1:
+            raise unsupported(name, "two things, a field with a dot in its name and a field of a collection")
+        if steps[-1] != field.name:
+            raise unsupported(name, "a field of a collection, and one of their own names has a dot")
         try:
-            form, _ = field.to_akform()
+            form, _ = self._ntuple.to_akform(filter_field=lambda item: item is field) if dotted else field.to_akform()
         except Exception as error:  # uproot has several ways to say that it does not know a type
             raise unsupported(name, field.typename or "an unknown class") from error
-        form, levels = _within_list(form.contents[0], depth=name.count("."))
-        collection = ".".join(name.split(".")[:-levels]) if levels else None
+        form, levels = _within_list(form.content(name) if dotted else form.contents[0], depth=len(steps) - 1)
+        collection = ".".join(steps[:-levels]) if levels else None
         return type_of(form, name, Structure(collection, counted=True) if collection else None)
+
+    def _steps(self, name: str) -> Sequence[str]:
+        """Return the names of the fields from the top down to this one."""
+        return (name,) if name in self._tops else name.split(".")
 
 
 def _in_tuple(name: str) -> bool:

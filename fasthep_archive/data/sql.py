@@ -38,14 +38,20 @@ ROWS = 2**17
 _HIDDEN = "***"
 _QUOTED = re.compile(r'"([^"\n]*)"')
 _HINTS = (
-    (("decimal", "numeric"), "CAST({name} AS DOUBLE PRECISION), or AS BIGINT for whole numbers"),
-    (("time", "date", "duration", "interval"), "CAST(EXTRACT(EPOCH FROM {name}) AS BIGINT)"),
-    (("uint64",), "CAST({name} AS BIGINT)"),
-    (("money",), "CAST(CAST({name} AS NUMERIC) AS DOUBLE PRECISION)"),
-    (("null",), "CAST({name} AS DOUBLE PRECISION)"),
-    (("list",), "CAST({name} AS DOUBLE PRECISION[])"),
+    (
+        ("decimal", "numeric"),
+        "CAST({name} AS DOUBLE PRECISION) AS {name}; of whole numbers, CAST({name} AS BIGINT) AS {name}",
+    ),
+    (("time", "date", "duration", "interval"), "CAST(EXTRACT(EPOCH FROM {name}) AS BIGINT) AS {name}"),
+    (("uint64",), "CAST({name} AS BIGINT) AS {name}"),
+    (("money",), "CAST(CAST({name} AS NUMERIC) AS DOUBLE PRECISION) AS {name}"),
+    (("null",), "CAST({name} AS DOUBLE PRECISION) AS {name}"),
+    (("list",), "CAST({name} AS DOUBLE PRECISION[]) AS {name}"),
+    (("",), "CAST({name} AS TEXT) AS {name}"),
 )
 """What to write of a column whose type begins so."""
+_BARE = re.compile(r"[a-z_][a-z0-9_]*")
+"""Names that all databases have without quotes."""
 _REFUSED = ("money", "oid")
 """Types of PostgreSQL that come as integers and mean something else."""
 
@@ -144,7 +150,7 @@ def write_snapshot(result: Batches, target: Path, advance: Callable[[int], None]
 
     :param advance: is told the number of rows that were written.
 
-    :raises SqlError: if it has no rows, or columns that can't be used.
+    :raises SqlError: if it has columns that can't be used.
     :raises DataError: if the file can't be written.
     """
     import pyarrow.parquet
@@ -161,10 +167,16 @@ def write_snapshot(result: Batches, target: Path, advance: Callable[[int], None]
             writer.write_table(table, row_group_size=table.num_rows)
             rows += table.num_rows
             advance(table.num_rows)
-    if not rows:
-        hint = "look at its conditions, and at the values of its parameters"
-        raise SqlError("the query gives no rows", part="query", hint=hint)
     return Written(rows=rows, sha256=digest.of_file(target))
+
+
+def spelled(name: str) -> str:
+    """Return a column's name as a query has it.
+
+    >>> spelled("pt"), spelled("p T")
+    ('pt', '"p T"')
+    """
+    return name if _BARE.fullmatch(name) else '"' + name.replace('"', '""') + '"'
 
 
 def _value(written: str | None, environ: Mapping[str, str]) -> str | None:
@@ -245,8 +257,8 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def _unsupported(name: str, kind: str) -> SqlError:
-    advice = next((text for words, text in _HINTS if kind.startswith(words)), "CAST({name} AS TEXT)")
-    hint = f"leave it out, or write {advice.format(name=name)} AS {name}"
+    advice = next(text for words, text in _HINTS if kind.startswith(words))
+    hint = f"leave it out, or write {advice.format(name=spelled(name))}"
     message = f"column {name!r} of the query's result has type {kind}: events have numbers, booleans and texts"
     return SqlError(message, part="query", hint=hint)
 

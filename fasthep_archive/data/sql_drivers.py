@@ -1,7 +1,8 @@
 """The databases that can be asked: SQLite, PostgreSQL and DuckDB, each by its ADBC driver.
 
 Each connection reads in one transaction, so that all datasets are results from one state of the database, and can't
-write. The drivers are loaded only where a query is carried out: a replay needs none of them.
+write. DuckDB could read other files and addresses as well: these would be in no transaction, and be told by no record,
+so its queries have the database alone. The drivers are loaded only where a query is carried out: a replay needs none.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote, urlsplit
 
-from fasthep_archive.data.sql import ROWS, Access, Batches, Database, Part, SqlError, hidden
+from fasthep_archive.data.sql import ROWS, Access, Batches, Database, Part, SqlError, hidden, spelled
+from fasthep_archive.data.sql_statements import check_duckdb, check_sqlite, single
 from fasthep_archive.errors import ArchiveError
 from fasthep_archive.workflow.queries import Bound, numbered
 
@@ -32,6 +34,11 @@ _LINE = re.compile(r"LINE (\d+):")
 _MARK = re.compile(r"[\s^]*")
 _ABOVE = {"postgresql": 1}
 """Lines that a driver's statement has above the query."""
+_ADVICE = {
+    "disabled by configuration": "queries read the database alone: name the file among a dataset's files, or make a "
+    "table of it: CREATE TABLE ... AS SELECT ..."
+}
+"""Hints of our own, by what a database says."""
 _SHOWN = 500
 """Characters of what a database says that are repeated."""
 
@@ -104,6 +111,7 @@ def _lines(message: str, above: int) -> tuple[str, str | None]:
     message = _LINE.sub(lambda match: f"LINE {int(match[1]) - above}:", message)
     lines = [" ".join(line.split()) for line in message.splitlines() if not _MARK.fullmatch(line)]
     hints = [line.removeprefix("HINT: ") for line in lines if line.startswith("HINT: ")]
+    hints += [advice for words, advice in _ADVICE.items() if words in message]
     kept = "; ".join(line for line in lines if not line.startswith("HINT: "))
     return (kept if len(kept) <= _SHOWN else f"{kept[:_SHOWN]}..."), (hints[0] if hints else None)
 
@@ -113,6 +121,7 @@ class _Plain:
     """A database whose driver gives results in batches by itself.
 
     :ivar mark: what stands before the numbers of parameters. :ivar options: of each statement.
+    :ivar check: raises if a statement is no query.
     """
 
     connection: Connection
@@ -121,13 +130,15 @@ class _Plain:
     server: str
     mark: str
     options: Mapping[str, str]
+    check: Callable[[str], None]
 
     @contextmanager
     def batches(self, query: str, values: Sequence[Bound]) -> Iterator[Batches]:
         """Yield schema and batches of a result."""
-        text = numbered(query, self.mark)
+        text = numbered(single(query), self.mark)
         with closing(self.connection.cursor()) as cursor:
             with _told(self.access, "query"):
+                self.check(text)
                 cursor.adbc_statement.set_options(**self.options)
                 cursor.execute(text, tuple(values) or None)
                 reader = cursor.fetch_record_batch()
@@ -150,7 +161,7 @@ class _Postgres:
     @contextmanager
     def batches(self, query: str, values: Sequence[Bound]) -> Iterator[Batches]:
         """Yield schema and batches of a result."""
-        text = numbered(query.strip().rstrip(";"), "$")
+        text = numbered(single(query), "$")
         with _told(self.access, "query"):
             _execute(self.connection, f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR\n{text}", values)
         first = self._fetched()
@@ -192,34 +203,55 @@ class _Sqlite:
     @contextmanager
     def batches(self, query: str, values: Sequence[Bound]) -> Iterator[Batches]:
         """Yield schema and batches of a result."""
-        inner = query.strip().rstrip(";")
+        inner = single(query)
         with self.plain.batches(inner, values) as (schema, _):
             names = list(schema.names)
         if len(set(names)) < len(names):
             yield schema, iter(())  # that is refused
             return
         kinds = self._kinds(inner, values, names)
-        columns = [_Column(name=name, kinds=found) for name, found in zip(names, kinds, strict=True)]
+        declared = self._declared(inner) if frozenset({"null"}) in kinds else [""] * len(names)
+        columns = [
+            _Column(name=name, kinds=found, declared=kind)
+            for name, found, kind in zip(names, kinds, declared, strict=True)
+        ]
         wanted = ", ".join(text for column in columns for text in column.selected)
         rewritten = f"SELECT {wanted} FROM (\n{inner}\n)"  # noqa: S608 - the author's query; names are quoted
         with self.plain.batches(rewritten, values) as (_, found):
-            yield _schema(columns), (_with_missing(batch, columns) for batch in found)
+            yield _schema(columns), _restored(found, columns)
 
-    def _kinds(self, query: str, values: Sequence[Bound], names: Sequence[str]) -> Iterator[frozenset[str]]:
-        """Yield the types of the values of each column, in SQLite's words."""
+    def _kinds(self, query: str, values: Sequence[Bound], names: Sequence[str]) -> list[frozenset[str]]:
+        """Return the types of the values of each column, in SQLite's words; ``null`` without rows, too."""
         told = ", ".join(f"group_concat(DISTINCT typeof({_name(name)}))" for name in names)
         asked = f"SELECT {told} FROM (\n{query}\n)"  # noqa: S608 - the author's query; names are quoted
         with self.plain.batches(asked, values) as (_, found):
             (batch,) = found
-        yield from (frozenset(str(column[0].as_py() or "").split(",")) for column in batch.columns)
+        return [frozenset(str(column[0].as_py() or "null").split(",")) for column in batch.columns]
+
+    def _declared(self, query: str) -> list[str]:
+        """Return the types of columns that tables declare, as a view has them; see https://sqlite.org/datatype3.html.
+
+        Views have no parameters; numbers in their places (``01``, ``02``) change no type that is declared.
+        """
+        with _told(self.plain.access, "query"):
+            _execute(self.plain.connection, f"CREATE TEMP VIEW {_CURSOR} AS\n{numbered(query, '0')}")
+            with closing(self.plain.connection.cursor()) as cursor:
+                cursor.execute(f"PRAGMA temp.table_info({_CURSOR})")
+                found = cursor.fetch_arrow_table()["type"].to_pylist()
+            _execute(self.plain.connection, f"DROP VIEW temp.{_CURSOR}")
+        return [str(kind or "").upper() for kind in found]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Column:
-    """A column of a result of SQLite, and the types of its values (``integer``, ``real``, ``text``, ``null``)."""
+    """A column of a result of SQLite, and the types of its values (``integer``, ``real``, ``text``, ``null``).
+
+    :ivar declared: the type of the table's column, as it is written there; only where no row has a value.
+    """
 
     name: str
     kinds: frozenset[str]
+    declared: str = ""
 
     @property
     def kind(self) -> str:
@@ -227,12 +259,14 @@ class _Column:
 
         :raises SqlError: if there is none.
         """
-        known = self.kinds - {"null", ""}
+        known = self.kinds - {"null"}
         if "blob" in known or ("text" in known and len(known) > 1):
             kinds = " and ".join(sorted(known))
             message = f"column {self.name!r} of the query's result has values of type {kinds}"
-            hint = f"events have numbers, booleans and texts: leave it out, or write CAST({self.name} AS REAL)"
+            hint = f"events have numbers, booleans and texts: leave it out, or write CAST({spelled(self.name)} AS REAL)"
             raise SqlError(message, part="query", hint=hint)
+        if not known:
+            return next((kind for word, kind in _AFFINITIES if word in self.declared), "real")
         return next(iter(known)) if len(known) == 1 else "real"
 
     @property
@@ -241,12 +275,50 @@ class _Column:
         return "null" in self.kinds and self.kind != "integer"
 
     @property
+    def mixed(self) -> bool:
+        """Return whether whole numbers become others, and a column of its own has those that are none."""
+        return self.kinds >= {"integer", "real"}
+
+    @property
     def selected(self) -> tuple[str, ...]:
         """Return what is asked for."""
         name = _name(self.name)
         value = {"integer": name, "real": f"CAST({name} AS REAL)", "text": name}[self.kind]
         instead = {"real": "0.0", "text": "''"}.get(self.kind)
-        return (f"coalesce({value}, {instead})", f"{name} IS NULL") if self.masked else (value,)
+        found = (f"coalesce({value}, {instead})", f"{name} IS NULL") if self.masked else (value,)
+        changed = f"CASE WHEN typeof({name}) = 'integer' AND {name} <> {value} THEN {name} END"
+        return (*found, changed) if self.mixed else found
+
+    def restored(self, found: Iterator[pa.Array], row: int) -> pa.Array:
+        """Return the values of a batch, from what was asked for.
+
+        :param row: of the result, that comes first in it.
+        :raises SqlError: if a whole number would be rounded.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        values = next(found)
+        if self.masked:
+            values = pc.if_else(pc.equal(next(found), 0), values, None)
+        if self.mixed:
+            changed = next(found)
+            if changed.null_count < len(changed):
+                place = pc.index(pc.is_valid(changed), value=True).as_py()
+                raise self._rounded(changed[place].as_py(), row + place)
+        return values.cast({"integer": pa.int64(), "real": pa.float64(), "text": pa.string()}[self.kind])
+
+    def _rounded(self, number: int, row: int) -> SqlError:
+        message = f"row {row + 1} of the query's result: column {self.name!r} has {number}, which is no float64"
+        name = spelled(self.name)
+        hint = (
+            f"other rows have other numbers there: leave it out, or write CAST({name} AS REAL) AS {name}, to round it"
+        )
+        return SqlError(message, part="query", hint=hint)
+
+
+_AFFINITIES = (("INT", "integer"), ("CHAR", "text"), ("CLOB", "text"), ("TEXT", "text"))
+"""What a declared type begins with or has in it, and what such a column holds; numbers, if nothing of these."""
 
 
 def _name(name: str) -> str:
@@ -260,16 +332,15 @@ def _schema(columns: Sequence[_Column]) -> pa.Schema:
     return pa.schema([(column.name, types[column.kind]) for column in columns])
 
 
-def _with_missing(batch: pa.RecordBatch, columns: Sequence[_Column]) -> pa.RecordBatch:
-    """Return the batch with missing values where the columns beside say so."""
+def _restored(batches: Iterator[pa.RecordBatch], columns: Sequence[_Column]) -> Iterator[pa.RecordBatch]:
+    """Yield batches with missing values where the columns beside say so."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    arrays, found = [], iter(batch.columns)
-    for column in columns:
-        values = next(found)
-        arrays.append(pc.if_else(pc.equal(next(found), 0), values, None) if column.masked else values)
-    return pa.RecordBatch.from_arrays(arrays, schema=_schema(columns))
+    row, schema = 0, _schema(columns)
+    for batch in batches:
+        found = iter(batch.columns)
+        yield pa.RecordBatch.from_arrays([column.restored(found, row) for column in columns], schema=schema)
+        row += batch.num_rows
 
 
 def _execute(connection: Connection, statement: str, values: Sequence[Bound] = ()) -> None:
@@ -287,7 +358,9 @@ def _open_sqlite(connection: Connection, access: Access, driver: str) -> Databas
     size = {"adbc.sqlite.query.batch_rows": str(ROWS // 4)}
     found = connection.adbc_get_info()
     server = f"{found['vendor_name']} {found['vendor_version']}"
-    plain = _Plain(connection=connection, access=access, driver=driver, server=server, mark="?", options=size)
+    plain = _Plain(
+        connection=connection, access=access, driver=driver, server=server, mark="?", options=size, check=check_sqlite
+    )
     _execute(connection, "SELECT count(*) FROM sqlite_master")  # a file that is no database is told of now
     return _Sqlite(plain=plain)
 
@@ -299,13 +372,15 @@ def _to_duckdb(access: Access) -> Connection:
     return adbc_driver_manager.dbapi.connect(
         driver=adbc_driver_duckdb.driver_path(),
         entrypoint="duckdb_adbc_init",
-        db_kwargs={"path": str(access.file), "access_mode": "READ_ONLY"},
+        db_kwargs={"path": str(access.file), "access_mode": "READ_ONLY", "enable_external_access": "false"},
     )
 
 
 def _open_duckdb(connection: Connection, access: Access, driver: str) -> Database:
     server = f"DuckDB {connection.adbc_get_info()['vendor_version'].removeprefix('v')}"
-    return _Plain(connection=connection, access=access, driver=driver, server=server, mark="$", options={})
+    return _Plain(
+        connection=connection, access=access, driver=driver, server=server, mark="$", options={}, check=check_duckdb
+    )
 
 
 def _to_postgres(access: Access) -> Connection:

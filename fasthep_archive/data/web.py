@@ -15,6 +15,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from fasthep_archive.data.servers import Answer, Dropped, Expected, Refused, Server, Stream, Version
 from fasthep_archive.digest import Digest
@@ -37,6 +38,8 @@ _ASKED = {"Accept-Encoding": "identity", "Want-Repr-Digest": "sha-256=9, adler=1
 """No compression; digests as RFC 9530 and, before it, RFC 3230 ask for them."""
 _WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LOCKED = frozenset({401, 403, 407})
+_ABSENT = 404
+_PATTERN = re.compile(r"[*?\[]")
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -220,11 +223,17 @@ def _hexadecimal(coded: str, length: int) -> str | None:
 def _refusal(url: str, response: ClientResponse) -> DataError:
     why = f"{url}: the server says {response.status} {response.reason or ''}".rstrip()
     hint = "if it needs credentials, put them into ~/.netrc" if response.status in _LOCKED else None
+    if response.status == _ABSENT and _PATTERN.search(urlsplit(url).path):
+        hint = "patterns are for files of this machine: name the addresses one by one"
     return (Dropped if response.status in _WORTH_ANOTHER_TRY else Refused)(why, hint=hint)
 
 
 def _why(error: Exception) -> str:
     """Return what happened in a line."""
+    from aiohttp import TooManyRedirects
+
     if isinstance(error, TimeoutError):
         return "the server is silent"
+    if isinstance(error, TooManyRedirects):
+        return f"the server leads to other addresses {len(error.history)} times, and to no file"
     return " ".join(str(error).split()) or type(error).__name__
