@@ -1,17 +1,20 @@
 """Names of the workflow language that code stands behind: ours, and those of installed plug-ins.
 
 A plug-in is any distribution with an entry point in one of :data:`GROUPS`. Nothing is imported before its name is
-used. A name that two distributions provide is refused where it is used, naming both.
+used. A name that two distributions provide is refused where it is used, naming both. What it computes is kept under
+its provider, version and digest: that of what was installed, or of its code where that can change in its place.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
-from importlib import import_module, metadata
+from importlib import import_module, metadata, util
+from pathlib import Path
 
 from fasthep_archive.errors import UsageError
 
@@ -92,7 +95,9 @@ _OURS: Mapping[str, Mapping[str, str]] = {
 class Provided:
     """A name, the object behind it (``module:object``), and who provides it.
 
-    :ivar digest: of the list of the provider's installed files, with their digests; empty for this package's names.
+    :ivar digest: of the list of the provider's installed files, with their digests; of an editable installation, or
+        one whose files have no digests, of its code; empty for this package's names.
+    :ivar living: the modules of such an installation, whose files can change without it being installed anew.
     :ivar rivals: others that provide the same name, with their versions; then the name can't be used.
     """
 
@@ -102,6 +107,7 @@ class Provided:
     provider: str
     version: str
     digest: str = ""
+    living: tuple[str, ...] = ()
     rivals: tuple[str, ...] = ()
 
     @property
@@ -112,12 +118,16 @@ class Provided:
     def load(self) -> object:
         """Import and return the object.
 
-        :raises UsageError: if others provide the same name, or there is no such object.
+        :raises UsageError: if others provide the same name, there is no such object, or its code is not what it was
+            when this process first looked: what is computed would be kept as if it were.
         """
         if self.rivals:
-            several = ", ".join([f"{self.provider} {self.version}", *self.rivals])
+            several = ", ".join([f"{self.provider} {self.version}".rstrip(), *self.rivals])
             hint = f"uninstall one of them, or rename the entry point of {self.rivals[-1].partition(' ')[0]}"
             raise UsageError(f"{self.kind[:-1]} {self.name!r} is provided more than once: {several}", hint=hint)
+        if self.living and _code_digest(self.living) != self.digest:
+            message = f"the code of {self.provider}, which provides {self.name!r}, was changed after this process began"
+            raise UsageError(message, hint="start again: Python would go on with what it has imported")
         module, _, attribute = self.target.partition(":")
         try:
             found: object = import_module(module)
@@ -143,7 +153,7 @@ def ours(kind: str) -> tuple[str, ...]:
 
 def plugged(kind: str) -> tuple[str, ...]:
     """Return the names of ``kind`` that plug-ins provide and this package does not, sorted."""
-    return tuple(sorted({found.name for found in _installed(kind, tuple(sys.path))} - _OURS[kind].keys()))
+    return tuple(sorted({found.name for found in _installed(tuple(sys.path))[kind]} - _OURS[kind].keys()))
 
 
 def foreign(kind: str, name: str) -> Provided | None:
@@ -160,7 +170,7 @@ def provided(kind: str, *, version: str) -> Mapping[str, Provided]:
         name: Provided(kind=kind, name=name, target=target, provider=OURS, version=version)
         for name, target in _OURS[kind].items()
     }
-    for item in _installed(kind, tuple(sys.path)):
+    for item in _installed(tuple(sys.path))[kind]:
         first = found.get(item.name)
         if first is None:
             found[item.name] = item
@@ -169,28 +179,83 @@ def provided(kind: str, *, version: str) -> Mapping[str, Provided]:
     return found
 
 
-@lru_cache(maxsize=64)
-def _installed(kind: str, _path: tuple[str, ...]) -> tuple[Provided, ...]:
-    """Return what plug-ins provide, by name and provider; kept, since looking through what is installed takes long."""
-    found = []
-    for entry in metadata.entry_points(group=GROUPS[kind]):
+@lru_cache(maxsize=16)
+def _installed(_path: tuple[str, ...]) -> Mapping[str, tuple[Provided, ...]]:
+    """Return what plug-ins provide of each kind, by name and provider; kept, since looking takes long."""
+    entries = metadata.entry_points()
+    return {
+        kind: tuple(sorted(_of_kind(kind, entries.select(group=group)), key=_place)) for kind, group in GROUPS.items()
+    }
+
+
+def _of_kind(kind: str, entries: Iterable[metadata.EntryPoint]) -> Iterator[Provided]:
+    for entry in entries:
         distribution = entry.dist
-        found.append(
-            Provided(
-                kind=kind,
-                name=entry.name,
-                target=entry.value,
-                provider=distribution.name if distribution else "an unknown distribution",
-                version=distribution.version if distribution else "?",
-                digest=_digest(distribution),
-            )
+        installed = _installed_digest(distribution)
+        living = () if installed else _modules(distribution, entry.value)
+        yield Provided(
+            kind=kind,
+            name=entry.name,
+            target=entry.value,
+            provider=distribution.name if distribution else "an unknown distribution",
+            version=distribution.version if distribution else "?",
+            digest=installed or _code_digest(living),
+            living=living,
         )
-    return tuple(sorted(found, key=lambda item: (item.name, item.provider)))
 
 
-def _digest(distribution: metadata.Distribution | None) -> str:
-    """Return the digest of what is installed: of its RECORD, without byte code and the installer's notes."""
-    lines = ((distribution.read_text("RECORD") if distribution else None) or "").splitlines()
-    kept = sorted(line for line in lines if ".dist-info/" not in line and not line.startswith(("..", "__pycache__")))
+def _place(found: Provided) -> tuple[str, str]:
+    return found.name, found.provider
+
+
+def _installed_digest(distribution: metadata.Distribution | None) -> str:
+    """Return the digest of RECORD, without byte code and the installer's notes; empty if that doesn't tell the code.
+
+    An editable installation's RECORD (PEP 610: ``direct_url.json`` says so) lists no module of its own, and older forms
+    of installations have none, or one without digests.
+    """
+    if distribution is None or _editable(distribution):
+        return ""
+    lines = (distribution.read_text("RECORD") or "").splitlines()
+    kept = sorted(line for line in lines if ".dist-info/" not in line and not line.startswith(".."))
     kept = [line for line in kept if "__pycache__" not in line]
+    if not kept or any(line.endswith(",,") for line in kept):
+        return ""
     return sha256("\n".join(kept).encode()).hexdigest()
+
+
+def _editable(distribution: metadata.Distribution) -> bool:
+    try:
+        found = json.loads(distribution.read_text("direct_url.json") or "{}")
+        return bool(found.get("dir_info", {}).get("editable", False))
+    except (ValueError, AttributeError):
+        return False
+
+
+def _modules(distribution: metadata.Distribution | None, target: str) -> tuple[str, ...]:
+    """Return the top-level modules of a distribution, as far as it says so: that of ``target``, and those beside it."""
+    listed = (distribution.read_text("top_level.txt") if distribution else None) or ""
+    return tuple(sorted({target.partition(":")[0].partition(".")[0], *listed.split()}))
+
+
+def _code_digest(modules: tuple[str, ...]) -> str:
+    """Return the digest of all files of top-level modules, by name; those that are not there are told apart."""
+    found = sha256()
+    for module in modules:
+        for name, path in _files(module):
+            found.update(f"{name} {sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
+
+
+def _files(module: str) -> Iterator[tuple[str, Path]]:
+    """Yield the files of a top-level module with their names in it, sorted. Nothing is imported."""
+    try:
+        spec = util.find_spec(module)
+    except (ImportError, ValueError):
+        return
+    if spec is not None and spec.submodule_search_locations is not None:
+        for folder in map(Path, spec.submodule_search_locations):
+            inside = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+            yield from ((f"{module}/{path.relative_to(folder).as_posix()}", path) for path in inside)
+    elif spec is not None and spec.origin is not None and Path(spec.origin).is_file():
+        yield Path(spec.origin).name, Path(spec.origin)

@@ -108,6 +108,10 @@ def sleeps(events):
 def twice(events):
     return {"again": events.score * 2, "sum": events.score + events.n}
 
+def channels(events):
+    lengths = ak.num(events.channel) if events.channel.ndim > 1 else [len(text) for text in events.channel.to_list()]
+    return {"mm": events.channel == "mm", "length": np.asarray(lengths)}
+
 def lacks(events):
     return {"none": ak.is_none(events.lead), "halves": ak.sum(events.own, axis=1)}
 
@@ -303,7 +307,7 @@ def test_what_a_function_does_wrong_is_told(
 ) -> None:
     keep = returns.partition(":")[0]
     error = failure(desk, document(function, columns, returns, keep))
-    assert "stage Out failed on events 0 to 200 of ww.root (ww): in Call, which it needs: model:" in error.message
+    assert "stage Call failed on events 0 to 200 of ww.root (ww), for stage Out: model:" in error.message
     assert message in error.message
 
 
@@ -446,7 +450,7 @@ def faults(desk: Desk, text: str) -> list[str]:
     ("text", "told"),
     [
         (document("score", "pt, m", "score: float64", "pt"), "13:23: the events have no field 'm'"),
-        (document("score", "pt, channel", "score: float64", "pt"), "'channel' holds texts"),
+        (document("score", "pt, dataset_name", "score: float64", "pt"), "no field 'dataset_name'"),
         (document("scores", "pt", "score: float64", "pt"), "has no function 'scores'\n  hint: did you mean 'score'?"),
         (document("score", "pt", "score: float", "pt"), "'float' is no type of a column"),
         (document("score", "pt", 'score: "list[bool] like n"', "pt"), "'n', which is not among the columns"),
@@ -457,6 +461,31 @@ def faults(desk: Desk, text: str) -> list[str]:
 def test_faults_are_located(text: str, told: str, desk: Desk) -> None:
     found = faults(desk, text)
     assert any(told in fault for fault in found), found
+
+
+@pytest.mark.parametrize(("source", "columns"), [("Cut", "pt, channel"), ("Cut", "channel"), ("events", "channel")])
+def test_texts_are_strings(source: str, columns: str, desk: Desk) -> None:
+    more = document("channels", columns, "mm: bool, length: int64", "mm, length, n", source)
+    found = written(desk.run(planned(desk, more)))
+    expected = []
+    for name in ("ww", "data"):
+        with uproot.open(desk.directory / f"{name}.root") as file:
+            events = file["events"].arrays(["px", "py", "channel"])
+            expected += events.channel[np.hypot(events.px, events.py) > (20 if source == "Cut" else -1)].to_list()
+    assert found["mm"].tolist() == [text == "mm" for text in expected]
+    assert found["length"].tolist() == [len(text) for text in expected]
+    assert {"ee", "mm"} == set(expected)
+
+
+def test_a_variation_replaces_texts(desk: Desk) -> None:
+    text = document("channels", "channel", "mm: bool, length: int64", "mm, length", "events")
+    up = variation("up", replace={"channel": "channel_up"})
+    found = written(desk.run(planned(desk, text, (up,))), "systematics/up/files/out.root")
+    names = []
+    for name in ("ww", "data"):
+        with uproot.open(desk.directory / f"{name}.root") as file:
+            names += file["events"]["channel_up"].array().to_list()
+    assert found["mm"].tolist() == [name == "mm" for name in names]
 
 
 def test_a_function_that_asks_for_what_there_is_not(desk: Desk) -> None:

@@ -317,7 +317,7 @@ def brief(desk: Desk, code: str, returns: str) -> Results:
         pytest.param(
             "def f():\n    raise SystemExit(3)",
             "values: [a]",
-            "brief.py:2: it ended with exit status 3",
+            "brief.py:2: it called sys.exit(3)",
             marks=pytest.mark.slow,
         ),
         ("import os\ndef f():\n    os.kill(os.getpid(), 11)", "values: [a]", "its process ended by signal SIGSEGV"),
@@ -418,6 +418,32 @@ def test_a_histogram_without_known_variances_is_refused() -> None:
 def test_counts_stay_counts() -> None:
     found = of_hist(hist.Hist.new.Reg(2, 0, 1).Int64().fill([0.1, 0.2, 5]), "h")
     assert (found.storage, found.values.tolist()) == ("count", [0, 2, 0, 1])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_means_come_back(weighted: bool) -> None:
+    axes = (hist.axis.Regular(4, 0, 4, name="x", underflow=False), hist.axis.StrCategory(["a", "b"], name="s"))
+    filled = hist.Hist(*axes, storage=hist.storage.WeightedMean() if weighted else hist.storage.Mean())
+    weights = {"weight": [1.0, 2.0, 0.5, 4.0, 2.0]} if weighted else {}
+    filled.fill(x=[0.5, 0.5, 0.5, 1.5, 9], s=["a", "a", "a", "b", "c"], sample=[1.0, 2.0, 6.0, 5.0, 3.0], **weights)
+    found = of_hist(filled, "h")
+    assert found.storage == ("weighted_mean" if weighted else "mean")
+    again = Histogram.from_json(found.to_json())
+    assert again.to_json() == found.to_json()
+    back, here = again.to_hist().view(flow=True), filled.view(flow=True)
+    for field in here.dtype.names:
+        np.testing.assert_allclose(back[1:, :2][field], here[:, :2][field], rtol=1e-14)
+    samples, w = np.array([1.0, 2.0, 6.0]), np.array(weights.get("weight", np.ones(5))[:3])
+    mean = np.average(samples, weights=w)
+    variance = (w * (samples - mean) ** 2).sum() / (w.sum() - (w**2).sum() / w.sum())
+    assert (found.values[1, 0], found.variances[1, 0]) == pytest.approx((mean, variance), rel=1e-14)
+    assert (found.variances[2, 1], found.variances[3, 0]) == (0, 0)
+
+
+def test_a_mean_whose_entries_are_no_whole_numbers_is_refused() -> None:
+    filled = hist.Hist.new.Reg(2, 0, 1).Mean().fill([0.5], sample=[3], weight=[0.5])
+    with pytest.raises(DataError, match="numbers of entries that are not whole"):
+        of_hist(filled, "h")
 
 
 def test_a_look_says_what_a_function_asks_for() -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fasthep_archive.digest import Digest
+from fasthep_archive.digest import Digest, of_json
 from fasthep_archive.errors import TaskError
 from fasthep_archive.formula.columns import Column
+from fasthep_archive.operations import called
 from fasthep_archive.operations import child as children
 from fasthep_archive.operations.child import KEPT, Child, Guest, child, end_children, seed_of
 from fasthep_archive.operations.messages import START, Columns, Message, columns, received
@@ -36,6 +37,20 @@ def holds(params):
     with open(params["into"], "w") as stream:
         stream.write(f"{os.getpid()} {os.getpid()}")
     re.match("(a*)*b", "a" * 60)  # which is never done, and lets no other thread run
+def crashes():
+    import ctypes
+    ctypes.string_at(0)
+def hangs():
+    while True: pass
+def copies(params):
+    os.fork()
+    return {"a": params["n"]}
+def interrupts():
+    raise KeyboardInterrupt
+def speechless():
+    class Odd(Exception):
+        def __str__(self): raise ValueError
+    raise Odd
 def leaves(params):
     if os.fork():
         os._exit(3)
@@ -46,7 +61,9 @@ def leaves(params):
 def guest(target: str, code: str = CODE) -> Guest:
     name = target.partition(":")[0]
     files = {f"{name}.py": code.encode()}
-    return Guest(kind="python", target=target, files=files, digest=Digest("0" * 64))
+    return Guest(
+        kind="python", target=target, digest=Digest("0" * 64), shipped=of_json([name, code]), files=lambda: files
+    )
 
 
 def request(target: str, **params: object) -> Message:
@@ -101,6 +118,44 @@ def test_what_is_no_message_is_refused() -> None:
         received(lambda size: memoryview(START.pack(b"ABCD", size)))
 
 
+def line(text: str) -> int:
+    """Return the number of the first line of the code with a text."""
+    return CODE[: CODE.index(text)].count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("crashes", f'm.py:{line("ctypes.string_at")}: its process ended by signal SIGSEGV\n  File "m.py"'),
+        ("hangs", f"m.py:{line('while True')}: it took more than 1 s and was ended"),
+        ("interrupts", f"m.py:{line('raise Keyb')}: KeyboardInterrupt\n"),
+        ("speechless", f"m.py:{line('raise Odd')}: Odd: its text can't be had"),
+    ],
+)
+def test_what_goes_wrong_is_told_with_the_line_of_the_code(name: str, told: str, kernel_cache: Path) -> None:
+    kernel_cache.mkdir(mode=0o700, exist_ok=True)
+    process = Child(guest(f"m:{name}"), kernel_cache)
+    with pytest.raises(TaskError) as failed:
+        process.ask(request(f"m:{name}"), 1 if name == "hangs" else None)
+    process.close()
+    assert failed.value.message.startswith(f"m:{name}: {told}")
+
+
+def test_a_module_that_is_not_carried_has_a_hint() -> None:
+    assert "name it in code.files" in str(called._told(ModuleNotFoundError("No module named 'lmx'"))[1])
+
+
+def test_a_copy_of_the_process_that_the_code_makes_answers_nothing(kernel_cache: Path) -> None:
+    """Its answer would be taken for that to the next request."""
+    kernel_cache.mkdir(mode=0o700, exist_ok=True)
+    process = Child(guest("m:copies"), kernel_cache)
+    try:
+        answers = [process.ask(request("m:copies", n=n)).header["values"] for n in range(10)]
+    finally:
+        process.close()
+    assert answers == [{"a": float(n)} for n in range(10)]
+
+
 def test_what_is_printed_neither_blocks_nor_breaks_anything(kernel_cache: Path) -> None:
     kernel_cache.mkdir(mode=0o700, exist_ok=True)
     process = Child(guest("m:noisy"), kernel_cache)
@@ -117,7 +172,10 @@ def test_a_process_is_kept_for_the_same_code_and_a_few_others(kernel_cache: Path
         return child(guest("m:pid", CODE + code), kernel_cache).ask(request("m:pid")).header["values"]
 
     def guest(target: str, code: str) -> Guest:
-        return Guest(kind="python", target=target, files={"m.py": code.encode()}, digest=Digest(f"{hash(code)}"))
+        files = {"m.py": code.encode()}
+        return Guest(
+            kind="python", target=target, digest=Digest(f"{hash(code)}"), shipped=Digest(""), files=lambda: files
+        )
 
     try:
         first = pid("")

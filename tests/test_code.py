@@ -258,6 +258,41 @@ def test_a_name_that_another_module_passes_on_is_followed(code: Callable[..., Co
     assert changes(code, files, {"b.py": "def g(): return 2\n"})
 
 
+def test_what_makes_the_names_that_a_module_does_not_bind_counts(code: Callable[..., Code]) -> None:
+    model = {"model.py": "import tools\ndef fit(): return tools.answer\n"}
+    text = "def made(): return {}\ndef __getattr__(name): return made()\n"
+    assert changes(code, {**model, "tools.py": text.format(1)}, {"tools.py": text.format(2)})
+
+
+def test_what_a_module_binds_needs_nothing_that_makes_names(code: Callable[..., Code]) -> None:
+    model = {"model.py": "import tools\ndef fit(): return tools.answer()\n"}
+    text = "def answer(): return 1\ndef __getattr__(name): return {}\n"
+    assert not changes(code, {**model, "tools.py": text.format(1)}, {"tools.py": text.format(2)})
+
+
+SEARCHES = [
+    "import pkgutil, pkg\ndef fit(): return [m.name for m in pkgutil.iter_modules(pkg.__path__)]\n",
+    "import pkg\nfrom pkgutil import walk_packages as walked\ndef fit(): return list(walked(getattr(pkg, 'here')))\n",
+]
+
+
+@pytest.mark.parametrize("text", SEARCHES)
+def test_what_looks_for_its_modules_has_its_whole_package(code: Callable[..., Code], text: str) -> None:
+    files = {"model.py": text, "pkg/__init__.py": "", "pkg/a.py": "A = 1\n", "pkg/sub/b.py": "", "beside.py": ""}
+    assert sorted(code(files).files) == ["model.py", "pkg/__init__.py", "pkg/a.py", "pkg/sub/b.py"]
+
+
+def test_a_package_that_lists_its_own_directory_is_carried_whole(code: Callable[..., Code]) -> None:
+    text = "from pathlib import Path\nHERE = Path(__file__).parent\ndef names(): return list(HERE.glob('*.py'))\n"
+    files = {"model.py": "from pkg import names\ndef fit(): return names()\n", "pkg/__init__.py": text}
+    assert changes(code, {**files, "pkg/a.py": "A = 1\n"}, {"pkg/a.py": "A = 2\n"})
+
+
+def test_a_module_that_is_named_in_a_call_of_import_is_carried(code: Callable[..., Code]) -> None:
+    files = {"model.py": "def fit(): return __import__('tools').x\n", "tools.py": "x = 1\n"}
+    assert sorted(code(files).files) == ["model.py", "tools.py"]
+
+
 def test_modules_that_import_each_other_are_followed_once(code: Callable[..., Code]) -> None:
     files = {"model.py": "import a\ndef fit(): return a.f()\n", "a.py": "import model\ndef f(): return model.fit\n"}
     assert sorted(code(files).parts) == [

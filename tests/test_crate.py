@@ -337,6 +337,10 @@ def test_the_lock_builds_the_workflow_and_every_step() -> None:
     assert {node["buildInstructions"]["@id"] for node in built} == {"data/environment/pylock.toml"}
 
 
+def test_the_workflow_requires_the_code_that_its_fields_and_functions_call() -> None:
+    assert "data/code/analysis.py" in ids(entities(RICH)[RICH.main_document]["softwareRequirements"])
+
+
 def test_authors_are_people_by_orcid_and_groups_are_organisations() -> None:
     nodes = entities(RICH)
     authors = [nodes[author] for author in ids(nodes["./"]["author"])]

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from shifted import Desk, variation, write_file
 
+from fasthep_archive.execution.asked import Asked
 from fasthep_archive.execution.explain import Explained, explain
 from fasthep_archive.execution.ledger import ledger_of, read_ledger, write_ledger
+from fasthep_archive.execution.selection import selected
 from fasthep_archive.execution.store import Store
 from fasthep_archive.workflow.document import load
 from fasthep_archive.workflow.model import build
@@ -107,6 +109,14 @@ def test_a_pass_says_which_option_changed(what: str, desk: Desk, ran: Path) -> N
 def test_a_merge_says_what_changed_in_its_own_options(desk: Desk, ran: Path) -> None:
     found = reasons(told(desk, ran, WORKFLOW.replace("name: x, source", "name: x, label: mass, source")))
     assert found == {"merge of Signal": ("Signal: axes[0].label mass is new",)}
+
+
+def test_a_named_stage_is_explained_without_those_that_take_values(desk: Desk, ran: Path) -> None:
+    workflow = desk.workflow(WORKFLOW)
+    plan = selected(desk.planned(workflow)[0], workflow, Asked(only=("Plain",)))
+    write_ledger(ran, workflow, ledger_of(plan, workflow, "1"))
+    found = list(explain(plan, workflow, Store(ran), read_ledger(ran, workflow), "1"))
+    assert {item.status for item in found} == {"cached"}
 
 
 def test_a_new_stage_was_never_computed(desk: Desk, ran: Path) -> None:

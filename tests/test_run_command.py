@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from fasthep_archive.digest import JSON, Digest
-from fasthep_archive.errors import TaskError
+from fasthep_archive.errors import Location, TaskError
 from fasthep_archive.operations.access import Access, access, watching
-from fasthep_archive.operations.command import RunCommand
+from fasthep_archive.operations.command import CommandDerivation, NumbersDerivation, RunCommand
 from fasthep_archive.operations.process import HEAD, TAIL
-from fasthep_archive.operations.protocol import Derivation, Deriving, Made, Output
+from fasthep_archive.operations.protocol import Bringing, Derivation, Deriving, Following, Made, Output
 from fasthep_archive.workflow.code import Code
 
 Faults = list[tuple[str, str | None]]
@@ -34,13 +34,24 @@ def operation(**params: JSON) -> RunCommand:
     return RunCommand.read({**defaults, "outputs": [], **params})
 
 
-def derivation(command: RunCommand, faults: Faults | None = None) -> Derivation | None:
+def derivation(
+    command: RunCommand,
+    faults: Faults | None = None,
+    where: Callable[[tuple[str | int, ...]], Location | None] = lambda _path: None,
+) -> Derivation | None:
     def fault(message: str, _path: tuple[str | int, ...], hint: str | None) -> None:
         assert faults is not None, message
         faults.append((message, hint))
 
     return command.derivation(
-        Deriving(stage="Fit", inputs=MADE, datasets=(), path=("analysis", "stages", 0, "params"), fault=fault)
+        Deriving(
+            stage="Fit",
+            inputs=MADE,
+            datasets=(),
+            path=("analysis", "stages", 0, "params"),
+            fault=fault,
+            where=where,
+        )
     )
 
 
@@ -56,7 +67,11 @@ def run(tmp_path: Path) -> Run:
             name: tuple(Output(name=file, content=file.encode()) for file in made.outputs)
             for name, made in MADE.items()
         }
-        found = how.derive(products, tmp_path)
+        runs = how.first if isinstance(how, Following) else how
+        assert isinstance(runs, Bringing)
+        found = runs.bringing({} if code is None else code.files).derive(products, tmp_path)
+        if how is not runs:
+            found = how.derive({"files": found}, tmp_path)
         assert tuple(item.name for item in found) == how.outputs
         return {item.name: item.content.decode() for item in found}
 
@@ -134,6 +149,34 @@ def test_a_value_that_is_not_there_is_an_error(run: Run, content: str, message: 
         run(f"echo '{content}' > f.json", outputs=["f.json"], values={"mu": {"file": "f.json", "key": "fit.mu"}})
 
 
+def test_a_value_that_is_not_there_is_told_at_its_key_with_what_there_is() -> None:
+    values: JSON = {"mu": {"file": "f.json", "key": "fit.Mu"}}
+    at = ("analysis", "stages", 0, "params", "values", "mu", "key")
+    how = derivation(
+        operation(script=["true"], outputs=["f.json"], values=values),
+        where=lambda path: Location("doc.yaml", 7, 3) if path == at else None,
+    )
+    assert how is not None
+    with pytest.raises(TaskError, match=r"^doc\.yaml:7:3: value 'mu': f\.json has no 'fit\.Mu'") as error:
+        how.derive({"files": (Output(name="files/Fit/f.json", content=b'{"fit": {"mu": 1, "sd": 2}}'),)}, Path())
+    assert error.value.hint == "did you mean 'mu'?; 'fit' in f.json has 'mu', 'sd'"
+
+
+def test_a_key_that_has_a_dot_is_one_of_a_list(run: Run) -> None:
+    values: JSON = {"mu": {"file": "f.json", "key": ["sd_0.5", 1]}}
+    found = run("""echo '{"sd_0.5": [1, 2]}' > f.json""", outputs=["f.json"], values=values)
+    assert found["values/Fit.json"] == '{"mu": 2.0}\n'
+
+
+def test_where_values_are_looked_for_is_no_part_of_the_key_of_the_files() -> None:
+    plain = derivation(operation(script=["true"], outputs=["f.json"]))
+    values: JSON = {"mu": {"file": "f.json", "key": "mu"}}
+    other = derivation(operation(script=["true"], outputs=["f.json"], values=values))
+    assert isinstance(plain, CommandDerivation)
+    assert isinstance(other, NumbersDerivation)
+    assert other.first.canonical() == plain.canonical()
+
+
 def test_an_output_that_is_not_there_is_an_error_that_says_what_is(run: Run) -> None:
     with pytest.raises(TaskError, match=r"left no limit\.json") as error:
         run("echo working", "echo 1 > limits.json", outputs=["limit.json"])
@@ -142,8 +185,27 @@ def test_an_output_that_is_not_there_is_an_error_that_says_what_is(run: Run) -> 
 
 
 def test_an_output_that_is_a_link_to_elsewhere_is_none(run: Run) -> None:
-    with pytest.raises(TaskError, match="left no a"):
+    with pytest.raises(TaskError, match="left a link to a file outside of its directory in place of the file a"):
         run("ln -s /etc/passwd a", outputs=["a"])
+
+
+def test_an_output_can_be_a_link_to_a_file_beside_it(run: Run) -> None:
+    assert run("echo 1 > b", "ln -s b a", outputs=["a"])["files/Fit/a"] == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "what", "hint"),
+    [
+        ("ln -s nowhere a", "a link to what is not there", "let it lead to a file"),
+        ("mkdir a; touch a/b", "a directory", "declare the files in it: a/b"),
+        ("mkfifo a", "no regular file", "write a file"),
+    ],
+    ids=["link", "directory", "pipe"],
+)
+def test_what_is_there_in_place_of_an_output_is_told(run: Run, script: str, what: str, hint: str) -> None:
+    with pytest.raises(TaskError, match=f"the script left {what} in place of the file a") as error:
+        run(script, outputs=["a"])
+    assert str(error.value.hint).startswith(hint)
 
 
 def test_files_that_it_does_not_declare_are_listed(run: Run) -> None:
@@ -283,6 +345,12 @@ def test_a_program_from_elsewhere_is_seen(run: Run, tmp_path: Path) -> None:
 def test_a_file_that_it_writes_elsewhere_is_seen(run: Run, tmp_path: Path) -> None:
     found = run(f"echo 1 > {tmp_path}/out")
     assert Access.of_text(found["logs/Fit.access.log"].encode()).wrote == (str(tmp_path / "out"),)
+
+
+@NEEDS_TRACER
+def test_a_file_elsewhere_that_it_writes_and_reads_again_is_written(run: Run, tmp_path: Path) -> None:
+    found = run(f"echo 1 > {tmp_path}/out", f"cat {tmp_path}/out")
+    assert Access.of_text(found["logs/Fit.access.log"].encode()) == Access(wrote=(str(tmp_path / "out"),))
 
 
 @NEEDS_TRACER

@@ -20,21 +20,26 @@ def what_runs(document: object, code: Iterable[str]) -> list[str]:
     :param code: names of the files of code that the bundle carries.
     """
     files = len(list(code))
-    found = [line for stage in _stages(document) for line in _asked(stage)]
-    fields = _mapping(_mapping(document).get("fields"))
-    called = {name: _mapping(fields[name]).get("callable") for name in sorted(fields)}
-    found += [f"  field {name} calls {target}" for name, target in called.items() if target is not None]
-    registered = _mapping(_mapping(document).get("registry"))
-    for section in sorted(registered):
-        for name, entry in sorted(_mapping(registered[section]).items()):
-            target = entry.get("callable") if isinstance(entry, dict) else entry
-            if isinstance(target, str) and ":" in target:
-                found.append(f"  registry.{section} {name} calls {target}")
+    found = [f"  {caller} calls {target}" for caller, target in calls(document)]
+    found += [line for stage in _stages(document) for line in _script(stage)]
     own = f"{counted(files, 'file')} of its own code" if files else "no code of its own"
     first = f"It runs the packages of its environment, and has {own}. It can do whatever you can do on this machine."
     more = len(found) - SHOWN_LINES
     shown = [*found[:SHOWN_LINES], f"  and {counted(more, 'line')} more"] if more > 0 else found
     return [first, *shown]
+
+
+def calls(document: object) -> list[tuple[str, str]]:
+    """Return what calls functions in a resolved workflow document, and which: ``("field pt", "model:pt")``."""
+    asked = [(f"stage {stage.get('id')}", _mapping(stage.get("params")).get("callable")) for stage in _stages(document)]
+    fields = _mapping(_mapping(document).get("fields"))
+    asked += [(f"field {name}", _mapping(fields[name]).get("callable")) for name in sorted(fields)]
+    registered = _mapping(_mapping(document).get("registry"))
+    for section in sorted(registered):
+        for name, entry in sorted(_mapping(registered[section]).items()):
+            target = entry.get("callable") if isinstance(entry, dict) else entry
+            asked.append((f"registry.{section} {name}", target))
+    return [(caller, target) for caller, target in asked if isinstance(target, str) and ":" in target]
 
 
 def _stages(document: object) -> Iterator[Mapping[str, Any]]:
@@ -47,11 +52,9 @@ def _stages(document: object) -> Iterator[Mapping[str, Any]]:
             yield _mapping(stage)
 
 
-def _asked(stage: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a stage runs."""
+def _script(stage: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the script that a stage runs."""
     params, name = _mapping(stage.get("params")), stage.get("id")
-    if "callable" in params:
-        yield f"  stage {name} calls {params['callable']}"
     script = params.get("script")
     if isinstance(script, list):
         yield f"  stage {name} runs with {params.get('shell', 'sh')}:"

@@ -36,6 +36,7 @@ def describe(contents: Contents, files: Sequence[File], *, identity: Digest) -> 
         language_version=workflow.language,
         main_document=staged.main,
         documents=staged.documents[1:],
+        code=tuple(_called(record)),
         departures=tuple(map(str, departures(workflow))),
         steps=tuple(_step(stage, record) for stage in workflow.stages),
         inputs=tuple(_inputs(contents)),
@@ -66,6 +67,12 @@ def _step(stage: Stage, record: Record) -> Step:
     )
 
 
+def _called(record: Record) -> Iterable[str]:
+    """Return the files of code that fields and functions of formulas call: any stage can use these, by their names."""
+    codes = (code for label, code in record.workflow.codes.items() if not label.startswith("stage "))
+    return sorted({layout.CODE + name for code in codes for name in code.files})
+
+
 def _inputs(contents: Contents) -> Iterable[Input]:
     for item in contents.record.inputs:
         path = layout.input_member(item.name)
@@ -76,7 +83,7 @@ def _inputs(contents: Contents) -> Iterable[Input]:
             size=item.size,
             sha256=item.sha256,
             media_type=media_type(path),
-            events=item.events,
+            events=None if item.beside else item.events,
             urls=item.urls,
             embedded=path not in contents.left_out,
             origin=None if item.origin is None else str(item.origin),

@@ -171,6 +171,8 @@ class Description:
     documents: tuple[str, ...] = ()
     """Bundle paths of the documents that it includes; each is one of ``files``."""
 
+    code: tuple[str, ...] = ()
+    """Bundle paths of the code that fields and functions of formulas call; each is one of ``files``."""
     departures: tuple[str, ...] = ()
     """Where FAST-HEP 2026.10 would have given something else, a sentence each."""
 

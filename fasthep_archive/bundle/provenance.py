@@ -57,6 +57,7 @@ def add(story: Story) -> None:
     """Add the run: the engine's, the workflow's and that of each step."""
     _add_variables(story)
     _add_inputs(story)
+    story.graph.link(story.workflow, softwareRequirements=[story.files[path] for path in story.description.code])
     steps = _ordered(story.description.steps)
     read = {need for step in steps for need in step.needs}
     controls = [

@@ -14,14 +14,14 @@ from typing import Protocol, TypeAlias, TypeVar, cast
 
 from fasthep_archive.context import Progress
 from fasthep_archive.execution.admission import Terms
-from fasthep_archive.execution.errands import Answer, Refusal, message
+from fasthep_archive.execution.errands import Answer, Lacking, Refusal, Reply, message
 from fasthep_archive.execution.scheduler import LostExecutor
 from fasthep_archive.execution.store import Store
 from fasthep_archive.execution.worker import Done
 
 T = TypeVar("T")
 
-Heard: TypeAlias = Callable[["Answer | Refusal | BaseException"], None]
+Heard: TypeAlias = Callable[[Reply | BaseException], None]
 
 
 class Link(Protocol):
@@ -77,7 +77,8 @@ class Away(Executor):
         """Send a task, which takes no arguments; its future ends when its results are in the store."""
         future: Future[Done] = Future()
         future.set_running_or_notify_cancel()
-        self._send(message(cast("Callable[[], Done]", fn), self._terms, self._store), future)
+        task = cast("Callable[[], Done]", fn)
+        self._send(task, message(task, self._terms, self._store), future)
         return cast("Future[T]", future)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -86,12 +87,12 @@ class Away(Executor):
             self._closed.set()
             self._link.cancel()
 
-    def _send(self, content: bytes, future: Future[Done]) -> None:
-        def heard(answer: Answer | Refusal | BaseException) -> None:
+    def _send(self, task: Callable[[], Done], content: bytes, future: Future[Done]) -> None:
+        def heard(answer: Reply | BaseException) -> None:
             if self._closed.is_set():
                 return
             try:
-                self._hear(answer, content, future)
+                self._hear(answer, task, content, future)
             except Exception as error:  # noqa: BLE001 - in a thread of the link, where nobody else would see it
                 future.set_exception(error)
 
@@ -100,12 +101,16 @@ class Away(Executor):
         except LostExecutor as error:
             future.set_exception(error)
 
-    def _hear(self, answer: Answer | Refusal | BaseException, content: bytes, future: Future[Done]) -> None:
-        """End a future with what a worker has answered, or send its task to another one."""
+    def _hear(
+        self, answer: Reply | BaseException, task: Callable[[], Done], content: bytes, future: Future[Done]
+    ) -> None:
+        """End a future with what a worker has answered, or send its task to another one, or with what it lacks."""
         match answer:
             case Refusal():
                 self._refused.add(answer)
-                self._send(content, future)
+                self._send(task, content, future)
+            case Lacking():
+                self._send(task, message(task, self._terms, self._store, code=True), future)
             case Answer(done=Done() as done):
                 for key, result in answer.results.items():
                     self._store.keep(key, result)

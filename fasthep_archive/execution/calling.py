@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fasthep_archive.digest import JSON, Digest, of_json
-from fasthep_archive.errors import TaskError
+from fasthep_archive.errors import CallError, TaskError
 from fasthep_archive.execution.plan import Partition
 from fasthep_archive.formula.columns import Array, Column, ColumnType, concatenated, selected, sliced, starts
 from fasthep_archive.kernels.compile import Kernel
-from fasthep_archive.kernels.external import External, type_text
+from fasthep_archive.kernels.external import Call, External, type_text
 from fasthep_archive.kernels.program import Program
 from fasthep_archive.operations.child import Guest, child, seed_of
 from fasthep_archive.operations.messages import Columns, Message, columns
@@ -70,13 +70,14 @@ def _renamed(value: JSON, names: Mapping[str, str]) -> JSON:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """The products that functions can see: by node, the key of its files.
+    """What functions find beside their columns: products, by node the key of its files, and their code.
 
-    :ivar read: returns the files of a node.
+    :ivar read: returns the files of a node. :ivar code: returns the files of code of a digest, by name.
     """
 
     keys: Mapping[str, Digest] = field(default_factory=dict)
     read: Callable[[str], tuple[Output, ...]] = field(default=lambda _node: ())
+    code: Callable[[Digest], Mapping[str, bytes]] = field(default=lambda _digest: {})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,11 +96,11 @@ class Calls:
     def columns(self, external: External, known: Mapping[str, Column], events: int) -> Mapping[str, Column]:
         """Return the columns that a function returns for the events of the partition, by their names in programs.
 
-        :param known: the columns of its program.
+        :param known: the columns that it reads.
         :raises TaskError: if the function fails, or returns anything but what is declared.
         """
         pieces = [
-            self._block(external, sliced(_only(known, external.program), start, stop), start, stop)
+            self._block(external, sliced({name: known[name] for name in external.reads}, start, stop), start, stop)
             for start in range(0, events, EVENTS)
             for stop in (min(start + EVENTS, events),)
         ]
@@ -128,11 +129,13 @@ class Calls:
         results: Sequence[Column] = ()
         if rest is not None:
             first = self.partition.start + start
-            results = self.compiled(rest)(block, self.scalars, stop - start, first_event=first)
+            columns = {name: block[name] for name in rest.columns}
+            results = self.compiled(rest)(columns, self.scalars, stop - start, first_event=first)
         made = dict(zip(numbers, results, strict=True))
         found = [made.get(number) or _direct(program, number, block) for number in range(len(program.outputs))]
         mask = cast("NDArray[np.bool_]", found.pop(0).content) if external.masked else None
-        return mask, dict(zip(external.call.arguments, found, strict=True))
+        texts = {name: block[branch] for name, branch in external.call.texts.items()}
+        return mask, {**dict(zip(external.call.arguments, found, strict=True)), **texts}
 
     def _asked(self, external: External, seen: Mapping[str, Column], events: int, first: int) -> dict[str, Column]:
         call, sent = external.call, Columns.of(seen)
@@ -151,20 +154,21 @@ class Calls:
         guest = Guest(
             kind=call.kind,
             target=call.target,
-            files=call.files,
             digest=call.digest,
+            shipped=call.shipped,
+            files=lambda: self.taken.code(call.shipped),
             products={node: self.taken.keys[node] for node in call.takes},
             read=self.taken.read,
         )
         try:
             answer = child(guest, self.cache).ask(Message(request, sent.arrays), call.timeout)
         except TaskError as error:  # a pass knows what is made of the columns, not where they come from
-            at = f"in {call.caller}, which it needs: " if call.caller else ""
-            raise TaskError(f"{at}{error.message}", hint=error.hint) from error
+            raise CallError(error.message, caller=_caller(call), hint=error.hint) from error
         found = columns(answer.header["columns"], answer.arrays)
         for name, kind in call.returns:
             if name not in found or not _fits(found[name], kind, events):
-                raise TaskError(f"{call.target}: what came back for {name!r} is not what was declared")
+                message = f"{call.target}: what came back for {name!r} is not what was declared"
+                raise CallError(message, caller=_caller(call))
         return found
 
     def _scattered(
@@ -185,6 +189,11 @@ class Calls:
         }
 
 
+def _caller(call: Call) -> str:
+    """Return how messages name who calls; plug-ins are called by fields, too."""
+    return f"stage {call.caller}" if call.caller and call.style == "events" else call.caller
+
+
 def empty(kind: ColumnType) -> Column:
     """Return a column of no events."""
     content: Array = np.zeros(0, _NUMPY[kind.dtype])
@@ -197,10 +206,6 @@ def computed(program: Program) -> tuple[Sequence[int], Program | None]:
     kinds = (program.instructions[output.content].operation for output in program.outputs)
     numbers = [number for number, kind in enumerate(kinds) if kind != "column"]
     return numbers, program.only(numbers) if numbers else None
-
-
-def _only(known: Mapping[str, Column], program: Program) -> Mapping[str, Column]:
-    return {name: known[name] for name in program.columns}
 
 
 def _direct(program: Program, number: int, block: Mapping[str, Column]) -> Column:

@@ -12,18 +12,23 @@ import pickle
 import platform
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 from fasthep_archive import digest
 from fasthep_archive.digest import Digest
 from fasthep_archive.errors import DataError
 from fasthep_archive.execution.admission import Terms, caches, examined
 from fasthep_archive.execution.store import Store
-from fasthep_archive.execution.worker import DeriveTask, Done, MergeTask, PassTask, portable
+from fasthep_archive.execution.worker import DeriveTask, Done, MergeTask, MissingPart, PassTask, code_of, portable
 from fasthep_archive.operations.child import end_children
+
+_SHELF = "code"
+"""Where a worker that does not see the store keeps code that is not ours, below its caches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +43,16 @@ class Sight:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Errand:
-    """A task that travels: :ivar carried: the results that it reads, by key, where workers don't see the store."""
+    """A task that travels.
+
+    :ivar carried: the results that it reads, by key, where workers don't see the store.
+    :ivar code: code that is not ours, by digest, where a worker has asked for it.
+    """
 
     task: Callable[[], Done]
-    file: Sight | None = None
+    files: tuple[Sight, ...] = ()
     carried: Mapping[Digest, bytes] = field(default_factory=dict)
+    code: Mapping[Digest, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,11 +76,37 @@ class Refusal:
     worker: str = ""
 
 
-def message(task: Callable[[], Done], terms: Terms, store: Store) -> bytes:
-    """Return what is sent to a worker for ``task``: the terms apart, so that they are looked at first."""
-    carried = {} if terms.shared else {key: found for key in reads(task) if (found := store.packed(key)) is not None}
-    errand = Errand(task=task, file=_sight(task), carried=carried)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lacking:
+    """A worker's answer instead: it has never got the code that the task calls. It keeps what it gets."""
+
+
+Reply: TypeAlias = Answer | Refusal | Lacking
+"""What a worker can answer."""
+
+
+def message(task: Callable[[], Done], terms: Terms, store: Store, *, code: bool = False) -> bytes:
+    """Return what is sent to a worker for ``task``: the terms apart, so that they are looked at first.
+
+    :param code: whether code that is not ours is sent along, which a worker keeps that does not see the store.
+    :raises MissingPart: if that is not in the store any more.
+    """
+    keys = () if terms.shared else reads(task)
+    called = code_of(task) if code else ()
+    errand = Errand(
+        task=task,
+        files=tuple(_sights(task)),
+        carried={key: found for key in keys if (found := store.packed(key)) is not None},
+        code={key: _packed(key, store) for key in called},
+    )
     return pickle.dumps((pickle.dumps(terms), pickle.dumps(errand)))
+
+
+def _packed(key: Digest, store: Store) -> bytes:
+    found = store.packed(key)
+    if found is None:
+        raise MissingPart(key)
+    return found
 
 
 def reads(task: Callable[[], Done]) -> tuple[Digest, ...]:
@@ -103,7 +139,7 @@ _alone = threading.Lock()
 """One task at a time in a process: files and processes that are kept open belong to one."""
 
 
-def perform(content: bytes) -> Answer | Refusal:
+def perform(content: bytes) -> Reply:
     """Do what a message says, in a worker: look at the terms, compute, and return what travels back."""
     written, errand = pickle.loads(content)  # noqa: S301 - of the process that gives this one its work
     with _alone:
@@ -116,37 +152,42 @@ def perform(content: bytes) -> Answer | Refusal:
             return Answer(done=None, error=portable(error))
 
 
-def _performed(terms: Terms, errand: Errand) -> Answer:
-    if errand.file is not None:
-        agree(errand.file)
+def _performed(terms: Terms, errand: Errand) -> Answer | Lacking:
+    for file in errand.files:
+        agree(file)
     if terms.shared:
         return Answer(done=errand.task())
+    shelf = Store(caches(terms) / _SHELF)
+    for key, content in errand.code.items():
+        shelf.keep(key, content)
+    if any(key not in shelf for key in code_of(errand.task)):
+        return Lacking()
     with tempfile.TemporaryDirectory(prefix="fasthep-archive-") as directory:
         store = Store(Path(directory))
         for key, content in errand.carried.items():
             store.keep(key, content)
-        done = _moved(errand.task, store, caches(terms))()
+        done = _moved(errand.task, store, caches(terms), shelf)()
         left = {key: found for key in writes(errand.task) if (found := store.packed(key)) is not None}
     return Answer(done=done, results=left)
 
 
-def _moved(task: Callable[[], Done], store: Store, cache: Path) -> Callable[[], Done]:
-    """Return a task with another store and other caches."""
-    if isinstance(task, PassTask | MergeTask | DeriveTask):
-        return replace(task, store=store, cache=cache)
-    return task
+def _moved(task: Callable[[], Done], store: Store, cache: Path, shelf: Store) -> Callable[[], Done]:
+    """Return a task with another store, other caches and another place of the code that it calls."""
+    match task:
+        case PassTask() | DeriveTask():
+            return replace(task, store=store, cache=cache, shelf=shelf)
+        case MergeTask():
+            return replace(task, store=store, cache=cache)
+        case _:
+            return task
 
 
-def _sight(task: Callable[[], Done]) -> Sight | None:
-    """Return how the input file of a task looks here."""
-    if not isinstance(task, PassTask):
-        return None
-    file = task.partition.file
-    try:
-        state = file.path.stat()
-    except OSError:  # gone meanwhile, which is told where it is read
-        return None
-    return Sight(path=file.path, size=state.st_size, changed=state.st_mtime_ns, sha256=file.sha256)
+def _sights(task: Callable[[], Done]) -> Iterator[Sight]:
+    """Yield how the input files of a task look here."""
+    for file in task.partition.files if isinstance(task, PassTask) else ():
+        with suppress(OSError):  # gone meanwhile, which is told where it is read
+            state = file.path.stat()
+            yield Sight(path=file.path, size=state.st_size, changed=state.st_mtime_ns, sha256=file.sha256)
 
 
 def agree(file: Sight) -> None:

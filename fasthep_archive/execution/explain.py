@@ -17,6 +17,8 @@ Status: TypeAlias = Literal["cached", "computed"]
 
 _SHOWN = 40
 """Characters of a value that are shown."""
+_REASONS = 3
+"""Reasons of its parts that a merge has."""
 _ABSENT = object()
 _NEVER = "never computed"
 _LOST = "its result is not in the store"
@@ -44,11 +46,14 @@ def explain(
     wanted = {part.key for merge in plan.merges for part in merge.parts}
     made = {*(node.node.id for node in todo.merges), *(node.node.id for node in todo.derived)}
     told: list[Explained] = []
+    first = {job.step.parts[node]: job.name for job in todo.jobs for node in job.nodes}
     for step in plan.passes:
         jobs = todo.of_pass(step)
         told.extend(_told(job.name, reasons.of_pass(step, job.nodes)) for job in jobs)
         if not jobs and any(key in wanted for key in step.parts.values()):
-            told.append(Explained(task=step.name, status="cached", because=()))
+            same = dict.fromkeys(first[key] for key in step.parts.values() if key in first)
+            because = (f"it is the same as {name}, which is computed" for name in same)
+            told.append(Explained(task=step.name, status="cached", because=tuple(because)))
     for node in plan.nodes:
         if node.node.id in made:
             told.append(_told(node.name, reasons.of_node(node, plan)))
@@ -69,7 +74,7 @@ class _Reasons:
         self._now = now
         self._workflow = workflow
         self._changes = {} if before is None else _stage_changes(before, now)
-        self._around = [] if before is None else list(_around(before.document, now.document))
+        self._around = [] if before is None else [*_around(before.document, now.document), *_called(before, now)]
 
     def of_pass(self, step: Pass, nodes: Sequence[str]) -> Iterator[str]:
         """Yield why the parts of ``nodes`` are computed in a pass."""
@@ -85,6 +90,7 @@ class _Reasons:
             yield f"fasthep-archive {self._before.version} -> {self._now.version}"
         if then.sha256 != now.sha256:
             yield f"input {now.file} changed"
+        yield from _beside(then, now)
         if then.reads != now.reads:
             yield f"what is read of {now.file}: {_short(then.reads)} -> {_short(now.reads)}"
         for node in nodes:
@@ -106,7 +112,16 @@ class _Reasons:
             changed = [other for other in node.takes if self._changed(plan.node(other).node.id)]
             yield from (f"{other} changed" for other in changed)
             if isinstance(node, Merge):
-                yield "its parts changed"
+                yield from self._parts(node, plan)
+
+    def _parts(self, node: Merge, plan: Plan) -> Iterator[str]:
+        """Yield why parts of a merge are others: what their passes say, as far as that is not too much."""
+        keys = {part.key for part in node.parts}
+        steps = (step for step in plan.passes if step.parts.get(node.node.id) in keys)
+        found = dict.fromkeys(reason for step in steps for reason in self.of_pass(step, [node.node.id]))
+        yield from list(found)[:_REASONS] or ["its parts changed"]
+        if len(found) > _REASONS:
+            yield f"and {len(found) - _REASONS} more changes of its parts"
 
     def _changed(self, node: str) -> bool:
         assert self._before is not None
@@ -140,6 +155,17 @@ class _Reasons:
         return f"input {now.file} is cut into other partitions, or read for another dataset"
 
 
+def _beside(then: PassFacts, now: PassFacts) -> Iterator[str]:
+    """Yield what changed of the files that stand beside that of a pass."""
+    for name, sha256 in now.beside.items():
+        if name not in then.beside:
+            yield f"input {name} stands beside {now.file} now"
+        elif then.beside[name] != sha256:
+            yield f"input {name}, which stands beside {now.file}, changed"
+    for name in sorted(then.beside.keys() - now.beside.keys()):
+        yield f"input {name} does not stand beside {now.file} any more"
+
+
 def _stage_changes(before: Ledger, now: Ledger) -> Mapping[str, tuple[str, ...]]:
     """Return what changed in each stage: ``DiMuonMass: axes[0].bins.nbins 60 -> 80``."""
     then, here = _stages(before.document), _stages(now.document)
@@ -149,20 +175,30 @@ def _stage_changes(before: Ledger, now: Ledger) -> Mapping[str, tuple[str, ...]]
             found[stage] = (f"{stage} is new",)
         else:
             changed = (f"{stage}: {change}" for change in _differences(then[stage], entry, ""))
-            code = _code_changes(before.code.get(stage, {}), now.code.get(stage, {}))
-            found[stage] = (*changed, *(f"code of stage {stage} changed: {part}" for part in code))
+            found[stage] = (*changed, *_code_changes(before, now, f"stage {stage}", cast("Mapping[str, JSON]", entry)))
     return found
 
 
-def _code_changes(before: Mapping[str, Digest], now: Mapping[str, Digest]) -> Iterator[str]:
-    """Yield the parts of a stage's code that are others than before: ``function fit in model.py``."""
-    for part in sorted({*before, *now}):
-        if part not in now:
-            yield f"{part} is gone"
-        elif part not in before:
-            yield f"{part} is new"
-        elif before[part] != now[part]:
-            yield part
+def _called(before: Ledger, now: Ledger) -> Iterator[str]:
+    """Yield what changed in the code of fields and of functions of formulas."""
+    registry = cast("Mapping[str, Mapping[str, JSON]]", now.document.get("registry") or {})
+    entries = {"field": now.document.get("fields"), "function": registry.get("functions")}
+    for kind, holder in entries.items():
+        for name, entry in cast("Mapping[str, Mapping[str, JSON]]", holder or {}).items():
+            yield from _code_changes(before, now, f"{kind} {name}", entry)
+
+
+def _code_changes(before: Ledger, now: Ledger, label: str, entry: Mapping[str, JSON]) -> Iterator[str]:
+    """Yield the parts of the code that ``label`` calls that are others than before: ``function fit in model.py``."""
+    then, here = before.code.get(label, {}), now.code.get(label, {})
+    carried = cast("Mapping[str, Sequence[str]]", now.document.get("code") or {}).get("files", ())
+    any_of_them = () if "code" in entry else carried
+    for part in sorted({*then, *here}):
+        if then.get(part) == here.get(part):
+            continue
+        how = " is gone" if part not in here else " is new" if part not in then else ""
+        may = f"; {label} may use all files of the code, as it has no 'code' of its own" if part in any_of_them else ""
+        yield f"code of {label} changed: {part}{how}{may}"
 
 
 def _stages(document: Mapping[str, JSON]) -> Mapping[str, JSON]:

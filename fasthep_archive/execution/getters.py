@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fasthep_archive import registry
-from fasthep_archive.errors import Fault
+from fasthep_archive.errors import Fault, UsageError
 from fasthep_archive.formula.columns import ColumnType
 from fasthep_archive.kernels.external import Call
 from fasthep_archive.operations.events import Returned, RunEvents
@@ -41,7 +41,7 @@ def functions(workflow: Workflow) -> Mapping[str, Call]:
         item.name: Call(
             kind="python",
             target=item.target,
-            files=item.code.files,
+            shipped=item.code.shipped,
             digest=item.code.digest,
             params={},
             arguments=(),
@@ -95,18 +95,25 @@ class _Fields:
             lowering,
             columns=_Columns(lowering.columns, prefix),
             column=lambda column: inner.column(prefix + column),
+            text_column=lambda column: lowering.text_column(prefix + column),
             shift=replace(lowering.shift, replace=_Replaced(lowering.shift.replace, prefix)),
         )
 
     def _computed(self, getter: Getter, lowering: Lowering) -> Named | None:
         """Return a field; none after a fault."""
         item = getter.field
+        if item.broken:
+            return None
         if item.expr:
             return lowering.formula(item.expr, Stream(), (*item.path, "expr"))
         if item.accessor:
             provided = registry.foreign("accessors", item.accessor)
             assert provided is not None, "one that nobody provides is a fault of the document"
-            operation = accessor(provided.load(), provided)
+            try:
+                operation = accessor(provided.load(), provided)
+            except UsageError as error:
+                lowering.fault(error.message, (*item.path, "accessor"), hint=error.hint)
+                return None
         else:
             operation = _called(item)
         stream, _ = operation.lower(lowering, {"stream": Stream()}, item.alias, item.path)

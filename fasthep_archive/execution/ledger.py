@@ -18,18 +18,19 @@ from fasthep_archive.execution.plan import Derived, Merge, Plan, Variant
 from fasthep_archive.files import write_atomically
 from fasthep_archive.workflow.model import Workflow, resolved
 
-FORMAT = 1
+FORMAT = 2
 _FOLDER = "ledgers"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PassFacts:
-    """What one pass was made of: the file and what was read of it, and the number of its kind."""
+    """What one pass was made of: the file and what was read of it, the number of its kind, and the files beside it."""
 
     file: str
     sha256: Digest
     reads: str
     kind: int
+    beside: Mapping[str, Digest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +49,7 @@ class Ledger:
     :ivar version: of this tool and its code. :ivar document: resolved, in the newest version of the language.
     :ivar passes: by the name of the task. :ivar nodes: products, by node id.
     :ivar kinds: digests of what each node adds up, by node id, for each kind of partition.
-    :ivar code: what the code of each stage is made of that calls any: digests of functions, modules and files.
+    :ivar code: what code is made of, by what calls it (``stage fit``): digests of functions, modules and files.
     """
 
     version: str
@@ -74,6 +75,7 @@ def ledger_of(plan: Plan, workflow: Workflow, version: str) -> Ledger:
             sha256=file.sha256,
             reads=canonical([read_text(read) for read in step.partition.reads]),
             kind=variants[id(step.variant)],
+            beside={other.name: other.sha256 for other in step.partition.beside},
         )
     return Ledger(
         version=version,
@@ -81,7 +83,7 @@ def ledger_of(plan: Plan, workflow: Workflow, version: str) -> Ledger:
         passes=passes,
         kinds=tuple(kinds),
         nodes={node.node.id: _facts(node, plan) for node in plan.nodes},
-        code={stage.id: stage.code.parts for stage in workflow.stages if stage.code is not None},
+        code={label: code.parts for label, code in workflow.codes.items()},
     )
 
 
@@ -132,10 +134,12 @@ def _paths(root: Path, workflow: Workflow) -> Iterator[Path]:
 
 
 def _adds(variant: Variant, plan: Plan) -> Mapping[str, Digest]:
-    """Return a digest of what each node adds up, with the values that it takes."""
+    """Return a digest of what each node of the plan adds up, with the values that it takes."""
+    wanted = {node.node for node in plan.nodes}  # a kind of partition has the fills of all stages, asked for or not
     return {
         fill.node.id: of_json({"text": fill.adds, "values": [plan.node(node).key for node in fill.values]})
         for fill in variant.fills
+        if fill.node in wanted
     }
 
 

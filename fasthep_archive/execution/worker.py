@@ -26,7 +26,7 @@ from fasthep_archive.kernels.compile import Kernel, compile_program
 from fasthep_archive.kernels.cuda.device import Unprintable
 from fasthep_archive.kernels.program import Program
 from fasthep_archive.kernels.selftest import refuse
-from fasthep_archive.operations.protocol import Output, Part, State
+from fasthep_archive.operations.protocol import Bringing, Output, Part, State
 
 CPU = "cpu"
 """How the processor is called among devices."""
@@ -70,6 +70,7 @@ class PassTask:
 
     :ivar values: numbers that the program takes and that other stages have left, by the name of its scalar.
     :ivar taken: the keys of the products that functions can see, by node.
+    :ivar shelf: where code lies that is not ours; none: in the store.
     :ivar target: the GPU; none for the CPU. :ivar note: why it is not a GPU that was asked for.
     """
 
@@ -80,6 +81,7 @@ class PassTask:
     cache: Path
     values: Mapping[str, Number] = field(default_factory=dict)
     taken: Mapping[str, Digest] = field(default_factory=dict)
+    shelf: Store | None = None
     target: Target | None = None
     note: str = ""
 
@@ -120,7 +122,12 @@ class PassTask:
 
     def _on_device(self, work: Work) -> tuple[Mapping[str, State], str, str]:
         """Return the states, the device that has computed them, and why it isn't the GPU that was asked for."""
-        taken = Taken(keys=self.taken, read=lambda node: found(self.store, self.taken[node]))
+        shelf = self.shelf or self.store
+        taken = Taken(
+            keys=self.taken,
+            read=lambda node: found(self.store, self.taken[node]),
+            code=lambda digest: files_of(shelf, digest),
+        )
         if self.target is None:
             return states(self.partition, work, self.cache, taken), CPU, self.note
         passes, partition = self.target.passes(self.cache), self.partition
@@ -153,7 +160,7 @@ class MergeTask:
         clock = _Clock()
         refuse(self.cache)
         outputs = self.merge.product.merge(_Parts(self._part, self.merge.parts), self.cache)
-        self.store.put(self.merge.key, encoded(outputs))
+        self.store.put_files(self.merge.key, outputs)
         return clock.done()
 
     def _part(self, part: PartOf) -> Part:
@@ -176,20 +183,43 @@ class _Parts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeriveTask:
-    """Make files of products: the key of each input, by its name."""
+    """Make files of products: the key of each input, by its name. ``shelf``: as of passes."""
 
     derived: Derived
     inputs: Mapping[str, Digest]
     store: Store
     cache: Path
+    shelf: Store | None = None
 
     def __call__(self) -> Done:
         """Make and store the files."""
         clock = _Clock()
         refuse(self.cache)
         products = {name: found(self.store, key) for name, key in self.inputs.items()}
-        self.store.put(self.derived.key, encoded(self.derived.derivation.derive(products, self.cache)))
+        derivation = self.derived.derivation
+        if isinstance(derivation, Bringing):
+            derivation = derivation.bringing(files_of(self.shelf or self.store, derivation.shipped))
+        self.store.put_files(self.derived.key, derivation.derive(products, self.cache))
         return clock.done()
+
+
+def code_of(task: Callable[[], Done]) -> tuple[Digest, ...]:
+    """Return the digests of the code that is not ours and that a task finds where it is computed."""
+    match task:
+        case PassTask():
+            return task.work.code
+        case DeriveTask(derived=Derived(derivation=Bringing() as derivation)) if derivation.shipped:
+            return (derivation.shipped,)
+        case _:
+            return ()
+
+
+def files_of(shelf: Store, shipped: Digest) -> Mapping[str, bytes]:
+    """Return the files of code that have a digest, by name; none of the empty one.
+
+    :raises MissingPart: if they are not there.
+    """
+    return {file.name: file.content for file in found(shelf, shipped)} if shipped else {}
 
 
 def found(store: Store, key: Digest) -> tuple[Output, ...]:
@@ -197,10 +227,10 @@ def found(store: Store, key: Digest) -> tuple[Output, ...]:
 
     :raises MissingPart: if it has not.
     """
-    state = store.get(key)
-    if state is None:
+    files = store.files(key)
+    if files is None:
         raise MissingPart(key)
-    return decoded(state)
+    return files
 
 
 def number_of(files: Sequence[Output], name: str) -> float:
@@ -249,7 +279,8 @@ def warm(work: Work, partition: Partition, cache: Path) -> None:
     """
     refuse(cache)
     kernel = compiled(work.program, cache)
-    with open_events(partition.file.path, partition.reads) as source:
+    path, *beside = (file.path for file in partition.files)
+    with open_events(path, partition.reads, beside) as source:
         columns = dict(source.read(work.branches, partition.start, partition.start))
     scalars = dict.fromkeys(work.named_scalars, 0.0)
     for external in work.externals:  # nothing is called: what functions see is not there yet
@@ -268,22 +299,6 @@ def warm(work: Work, partition: Partition, cache: Path) -> None:
 def compiled(program: Program, cache: Path) -> Kernel:
     """Return the kernel of ``program``, made once per process."""
     return compile_program(program, cache=cache)
-
-
-def encoded(outputs: Sequence[Output]) -> State:
-    """Return a product's files as a state for the store."""
-    import numpy as np
-
-    return State(
-        header=[output.name for output in outputs],
-        arrays={str(n): np.frombuffer(output.content, np.uint8) for n, output in enumerate(outputs)},
-    )
-
-
-def decoded(state: State) -> tuple[Output, ...]:
-    """Return a product's files from the store's state."""
-    assert isinstance(state.header, Sequence)
-    return tuple(Output(name=str(name), content=state.arrays[str(n)].tobytes()) for n, name in enumerate(state.header))
 
 
 def portable(error: Exception) -> BaseException:

@@ -25,9 +25,11 @@ class Call:
     """A call of an event-level function that is not ours. Plain data that can travel to other processes.
 
     :ivar kind: ``python``: something that can be called, of the analysis's code or of an installed distribution.
-    :ivar target: ``module:function``. :ivar files: the code, by its name below the directory of the code.
+    :ivar target: ``module:function``.
+    :ivar shipped: digest of the files of its code, which are found by it where the call is made; empty: it has none.
     :ivar digest: of what the function's result depends on beside its arguments.
-    :ivar arguments: names of the columns that it is called with.
+    :ivar arguments: names of the columns that it is called with, but for texts.
+    :ivar texts: by the names of further columns, the branches of texts that they are.
     :ivar style: ``events``: it takes one array of records; ``arguments``: an array for each of the arguments, in their
         order; ``values``: the values alone, one after the other, of arguments with one structure; ``operation``: it is
         a class, made with the parameters, whose method ``run`` takes the array of records; ``fasthep``: as FAST-HEP
@@ -43,13 +45,14 @@ class Call:
 
     kind: str
     target: str
-    files: Mapping[str, bytes] = field(repr=False)
+    shipped: Digest
     digest: Digest
     params: Mapping[str, JSON]
     arguments: tuple[str, ...]
     style: Style
     returns: tuple[tuple[str, ColumnType], ...]
     like: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
     takes: tuple[str, ...] = ()
     dataset: Mapping[str, JSON] | None = None
     seed: str | None = None
@@ -68,6 +71,7 @@ class Call:
             "returns": [[name, type_text(kind), self.like.get(name)] for name, kind in self.returns],
             "dataset": self.dataset,
             "seed": self.seed,
+            **({"texts": dict(self.texts)} if self.texts else {}),
         }
 
 
@@ -92,6 +96,11 @@ class External:
         """Return the call with its arguments."""
         described: JSON = [call.canonical(), list(call.takes), program.canonical(), masked]
         return cls(call=call, program=program, masked=masked, lists=lists, digest=of_json(described))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Return the names of the columns that it is called with, or that these are computed from."""
+        return tuple(dict.fromkeys([*self.program.columns, *self.call.texts.values()]))
 
     @property
     def columns(self) -> Mapping[str, ColumnType]:
@@ -140,5 +149,5 @@ def read(columns: Iterable[str], externals: Iterable[External]) -> tuple[str, ..
     """Return the columns that have to be read: for programs that have ``columns``, and for the calls."""
     calls = tuple(externals)
     made = {name for external in calls for name in external.columns}
-    wanted = dict.fromkeys([*columns, *(name for external in calls for name in external.program.columns)])
+    wanted = dict.fromkeys([*columns, *(name for external in calls for name in external.reads)])
     return tuple(name for name in wanted if name not in made)

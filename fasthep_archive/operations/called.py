@@ -6,6 +6,7 @@ it raises goes back as a message, with the frames of the code and no others.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import inspect
 import os
@@ -29,11 +30,16 @@ OUT = Path("..", "out")
 """Where it leaves files."""
 DATA = Path("..", "data")
 """Where the products lie that it can see."""
+_NOT_CARRIED = "if it lies beside the document: name it in code.files, or import it by its name"
 
 
 def serve(requests: int, answers: int) -> None:
     """Answer requests until there are no more."""
     sys.path.insert(0, str(CODE.resolve()))
+    mine = os.getpid()
+    fault = Path("..", "fault").open("w")  # noqa: SIM115 - as long as the process lives
+    faulthandler.enable(fault, all_threads=False)
+    faulthandler.register(signal.SIGUSR1, fault, all_threads=False)
     with os.fdopen(requests, "rb") as stream, os.fdopen(answers, "wb") as replies:
 
         def read(size: int) -> memoryview:
@@ -45,6 +51,8 @@ def serve(requests: int, answers: int) -> None:
 
         while True:
             answer = _answered(received(read))
+            if os.getpid() != mine:  # a copy of the process, which the code has made: the original answers
+                os._exit(0)
             for piece in answer.encoded():
                 replies.write(piece)
             replies.flush()
@@ -57,7 +65,7 @@ def _answered(request: Message) -> Message:
     except Raised as raised:
         return _failed(*_told(raised.error), raised.error.__traceback__)
     except ArchiveError as error:
-        return _failed(error.message, error.hint, None)
+        return _failed(f"{_defined(str(request.header['target']))}{error.message}", error.hint, None)
     except Exception:  # noqa: BLE001 - a bug is told as one
         return Message({"bug": traceback.format_exc()})
     finally:
@@ -78,7 +86,7 @@ def foreign() -> Iterator[None]:
     """Turn whatever is raised inside into :class:`Raised`."""
     try:
         yield
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise Raised(error) from error
 
 
@@ -108,6 +116,16 @@ def function(target: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
+def _defined(target: str) -> str:
+    """Return where a function of the code begins, for messages about what it asks for and returns; empty: elsewhere."""
+    try:
+        code = getattr(inspect.unwrap(function(target)), "__code__", None)
+        place = Path(code.co_filename).relative_to(CODE.resolve()) if code is not None else None
+    except Exception:  # noqa: BLE001 - the module can't be imported, or it is another's: there is something else to tell
+        return ""
+    return "" if place is None or code is None else f"{place}:{code.co_firstlineno}: "
+
+
 def called(target: Callable[..., Any], offered: Mapping[str, object]) -> Any:
     """Return what ``target`` returns when it is called with those of ``offered`` that it names.
 
@@ -131,8 +149,14 @@ def _told(error: BaseException) -> tuple[str, str | None]:
     if isinstance(error, ArchiveError):
         return error.message, error.hint
     if isinstance(error, SystemExit):
-        return f"it ended with exit status {error.code}", None
-    return f"{type(error).__name__}: {_plain(str(error))}", None
+        said = "" if error.code is None else repr(error.code)
+        return f"it called sys.exit({said})", "return from the function instead, or raise an error"
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the code's own error, whose text is code too
+        text = "its text can't be had"
+    hint = _NOT_CARRIED if isinstance(error, ModuleNotFoundError) else None
+    return f"{type(error).__name__}: {_plain(text)}".removesuffix(": "), hint
 
 
 def _failed(message: str, hint: str | None, trace: TracebackType | None) -> Message:

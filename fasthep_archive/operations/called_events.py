@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fasthep_archive.data.layouts import layout_of
 from fasthep_archive.errors import TaskError
 from fasthep_archive.formula.columns import Array, Column, starts
 from fasthep_archive.operations import called
@@ -124,7 +125,7 @@ STYLES: dict[str, Callable[[Callable[..., Any], Mapping[str, Column], Mapping[st
 
 
 def array(column: Column) -> ak.Array:
-    """Return a column as an awkward array: options where values can be missing, lists where there are lists."""
+    """Return a column as an awkward array: options where values can be missing, lists where there are, strings."""
     import awkward as ak
 
     return ak.Array(_listed(_valued(column), column.offsets))
@@ -173,6 +174,8 @@ def _group(tree: Mapping[str, Any], events: int) -> ak.contents.Content:
 def _valued(column: Column) -> ak.contents.Content:
     import awkward as ak
 
+    if column.words:
+        return layout_of(column, text=True)
     content = ak.contents.NumpyArray(column.content)
     if column.valid is None:
         return content
@@ -198,7 +201,8 @@ def _returned(result: Any, names: Sequence[str]) -> Mapping[str, Any]:
         if len(names) == 1 and result is not None:
             return {names[0]: result}
         hint = f"return a mapping with {', '.join(names)}"
-        raise TaskError(f"it returned {type(result).__name__}, and {len(names)} columns are declared", hint=hint)
+        declared = f"column {names[0]!r} is" if len(names) == 1 else f"{len(names)} columns are"
+        raise TaskError(f"it returned {type(result).__name__}, and {declared} declared", hint=hint)
     missing, unknown = [name for name in names if name not in result], [name for name in result if name not in names]
     if missing or unknown:
         only = f", only {', '.join(map(repr, result))}" if result else ""
@@ -236,6 +240,11 @@ def column(value: Any, name: str, kind: str, events: int, like: Column | None) -
 def _layout(value: Any, name: str) -> ak.contents.Content:
     import awkward as ak
 
+    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        hint = "convert it: numpy.asarray(..., float); lists of different lengths are awkward arrays"
+        raise TaskError(f"it returned an array of objects for {name!r}", hint=hint)
+    if isinstance(value, np.ndarray) and not value.dtype.isnative:
+        value = value.astype(value.dtype.newbyteorder("="))
     try:
         layout = ak.to_layout(value, primitive_policy="error", string_policy="error")
     except (TypeError, ValueError) as error:

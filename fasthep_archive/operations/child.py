@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -26,7 +27,7 @@ from typing import TypeVar, cast
 
 from fasthep_archive.digest import JSON, Digest, of_json
 from fasthep_archive.errors import TaskError
-from fasthep_archive.files import private_directory
+from fasthep_archive.files import Bytes, pieces, private_directory
 from fasthep_archive.operations.messages import Message, received
 from fasthep_archive.operations.process import interruptible
 from fasthep_archive.operations.protocol import Output
@@ -40,6 +41,11 @@ LOGGED = 1 << 16
 """Bytes of what is printed that are kept."""
 SHOWN = 20
 """Lines of these that a message has."""
+FAULT = "fault"
+"""Where a process writes what it was doing when it crashed, or when it is asked."""
+_FRAME = re.compile(r'^ *File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
+_PATIENCE = 0.5
+"""Seconds that it may take to do so."""
 _BEAT = 1.0
 """Seconds after which it is looked whether the process lives: others that it has started can hold its pipes open."""
 _PIECE = 1 << 16
@@ -52,22 +58,23 @@ _FOLDER = "children"
 class Guest:
     """Code that is not ours, and what it finds in its directory.
 
-    :ivar kind: ``python``. :ivar target: ``module:function``. :ivar files: the code by name.
-    :ivar digest: of the code. :ivar products: by the name of a need, the key of its files. :ivar read: returns these.
+    :ivar kind: ``python``. :ivar target: ``module:function``. :ivar digest: of what its results depend on.
+    :ivar shipped: digest of the files of the code. :ivar files: returns these by name.
+    :ivar products: by the name of a need, the key of its files. :ivar read: returns these.
     """
 
     kind: str
     target: str
-    files: Mapping[str, bytes] = field(repr=False)
     digest: Digest
+    shipped: Digest
+    files: Callable[[], Mapping[str, bytes]]
     products: Mapping[str, Digest] = field(default_factory=dict)
     read: Callable[[str], tuple[Output, ...]] = field(default=lambda _node: ())
 
     @property
     def identity(self) -> Digest:
         """Return the digest of all that a process is started with."""
-        names: JSON = sorted(self.files)
-        return of_json([self.kind, self.target, self.digest, names, dict(self.products)])
+        return of_json([self.kind, self.target, self.digest, self.shipped, dict(self.products)])
 
 
 def seed_of(*parts: JSON) -> int:
@@ -146,11 +153,11 @@ class Child:
         folders = {name: self._scratch / name for name in ("code", "data", "home", "out", "work")}
         for folder in folders.values():
             folder.mkdir()
-        for name, content in self.guest.files.items():
+        for name, content in self.guest.files().items():
             _write(folders["code"], name, content)
         for need in self.guest.products:
             for output in self.guest.read(need):
-                _write(folders["data"] / need, output.name, output.content)
+                _write(folders["data"] / need, output.name, output.held)
 
     def _started(self) -> subprocess.Popen[bytes]:
         requests, self._requests = os.pipe()
@@ -195,7 +202,8 @@ class Child:
                     left = None if until is None else until - time.monotonic()
                     if left is not None and left <= 0:
                         hint = "give the stage a longer timeout, or find out what takes so long"
-                        raise TaskError(self._told(f"it took more than {timeout:g} s and was ended", ""), hint=hint)
+                        os.kill(self._process.pid, signal.SIGUSR1)
+                        raise TaskError(self._stopped(f"it took more than {timeout:g} s and was ended"), hint=hint)
                     ready = selector.select(_BEAT if left is None else min(left, _BEAT))
                     for key, _ in ready:
                         cast("Callable[[selectors.BaseSelector], None]", key.data)(selector)
@@ -228,13 +236,36 @@ class Child:
         status = self._process.wait()
         how = f"by signal {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
         hint = "the code ended its own process, or crashed in compiled code, or memory was short"
-        return TaskError(self._told(f"its process ended {how}", ""), hint=hint)
+        return TaskError(self._stopped(f"its process ended {how}"), hint=hint)
+
+    def _stopped(self, message: str) -> str:
+        """Return a message of code that can't say itself where it was: what Python has written down of that, if it has.
+
+        See :mod:`faulthandler`: it writes the innermost frame first, also from within compiled code.
+        """
+        until = time.monotonic() + _PATIENCE
+        while not (found := _frames(self._scratch)) and self._process.poll() is None and time.monotonic() < until:
+            time.sleep(_PATIENCE / 20)
+        where = f"{found[-1][0]}:{found[-1][1]}: " if found else ""
+        trace = "".join(f'  File "{file}", line {line}, in {name}\n' for file, line, name in found)
+        return self._told(f"{where}{message}", trace)
 
     def _told(self, message: str, trace: str) -> str:
         """Return a message with the traceback, and with the last lines of what was printed."""
         lines = b"".join(self._log).decode(errors="replace").replace(str(self._scratch), "...").splitlines()[-SHOWN:]
         printed = ["it printed, last:", *(f"  {line}" for line in lines)] if lines else []
         return "\n".join([f"{self.guest.target}: {message}", *([trace.rstrip()] if trace else []), *printed])
+
+
+def _frames(scratch: Path) -> list[tuple[str, str, str]]:
+    """Return file, line and function of the frames of the code, outermost first, that a process has written down."""
+    try:
+        text = (scratch / FAULT).read_text(errors="replace")
+    except OSError:
+        return []
+    code = f"{scratch / 'code'}{os.sep}"
+    every = [match.groups() for match in _FRAME.finditer(text)]
+    return [(file.removeprefix(code), line, name) for file, line, name in reversed(every) if file.startswith(code)]
 
 
 class _Reader:
@@ -280,10 +311,11 @@ def _write_all(selector: selectors.BaseSelector, number: int, pieces: Sequence[m
     selector.register(number, selectors.EVENT_WRITE, broken)
 
 
-def _write(folder: Path, name: str, content: bytes) -> None:
+def _write(folder: Path, name: str, content: Bytes) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    with path.open("wb") as file:
+        file.writelines(pieces(content))
 
 
 _children: OrderedDict[tuple[int, int, Path, Digest], Child] = OrderedDict()

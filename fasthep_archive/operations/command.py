@@ -18,9 +18,9 @@ from typing import cast
 
 from fasthep_archive.data.products import Values
 from fasthep_archive.data.strictjson import read_json
-from fasthep_archive.digest import JSON
-from fasthep_archive.errors import DataError, TaskError, of_known
-from fasthep_archive.files import private_directory
+from fasthep_archive.digest import JSON, Digest
+from fasthep_archive.errors import DataError, TaskError, nearest, of_known
+from fasthep_archive.files import Bytes, opened, pieces, private_directory
 from fasthep_archive.operations.access import SUFFIX, Access, access, watching
 from fasthep_archive.operations.child import seed_of
 from fasthep_archive.operations.naming import by_need
@@ -35,6 +35,8 @@ LOGS = "logs/"
 """Where what scripts print lies."""
 SHOWN = 20
 """Lines of these that a message has."""
+KEYS = 10
+"""Keys of a JSON file that a message has."""
 _SHELLS: Mapping[str, tuple[str, ...]] = {
     "sh": ("/bin/sh", "-e", "-u"),
     "bash": ("/bin/bash", "-e", "-u", "-o", "pipefail"),
@@ -44,11 +46,27 @@ _FOLDER = "commands"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """A number in a JSON file that a script leaves; ``key`` has dots between the keys: ``fit.mu``, ``limits.0``."""
+    """A number in a JSON file that a script leaves: the keys and positions that lead to it.
+
+    :ivar place: where the document says so, for messages.
+    """
 
     name: str
     file: str
-    key: str
+    keys: tuple[str, ...]
+    place: str = field(default="", compare=False)
+
+    @classmethod
+    def read(cls, name: str, item: Mapping[str, JSON]) -> Wanted:
+        """Return what checked parameters say: ``key: fit.mu``, ``key: limits.0``, or a list where keys have dots."""
+        key = item["key"]
+        keys = key.split(".") if isinstance(key, str) else map(str, cast("Sequence[JSON]", key))
+        return cls(name=name, file=str(item["file"]), keys=tuple(keys))
+
+    @property
+    def key(self) -> str:
+        """Return the keys as messages have them."""
+        return ".".join(self.keys)
 
     def taken(self, content: bytes) -> float:
         """Return the number.
@@ -56,18 +74,29 @@ class Wanted:
         :raises DataError: if there is no number there.
         """
         value = read_json(content, self.file)
-        for step in self.key.split("."):
-            if isinstance(value, Mapping) and step in value:
-                value = value[step]
-            elif isinstance(value, Sequence) and not isinstance(value, str) and step.isdecimal():
-                value = value[int(step)] if int(step) < len(value) else None
-            else:
-                value = None
-            if value is None:
-                raise DataError(f"{self.file} has no {self.key!r}", hint=f"value {self.name!r} is to be found there")
+        for number, step in enumerate(self.keys):
+            there = _members(value)
+            if step not in there:
+                above = f"{'.'.join(self.keys[:number])!r} in {self.file}" if number else self.file
+                close = nearest(step, there)
+                hint = f"{close}; {above} has {_listed(there)}" if close else f"{above} has {_listed(there)}"
+                raise DataError(f"{self.file} has no {self.key!r}", hint=hint)
+            value = there[step]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise DataError(f"{self.key!r} in {self.file} is {json.dumps(value)[:80]}, not a finite number")
         return float(value)
+
+
+def _members(value: JSON) -> Mapping[str, JSON]:
+    """Return what a JSON value consists of, by key or position; a text or a number consists of nothing."""
+    if isinstance(value, Mapping):
+        return value
+    return {str(number): item for number, item in enumerate(value)} if isinstance(value, list) else {}
+
+
+def _listed(there: Mapping[str, JSON]) -> str:
+    more = f" and {len(there) - KEYS} more" if len(there) > KEYS else ""
+    return f"{', '.join(map(repr, list(there)[:KEYS]))}{more}" if there else "no keys"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,14 +124,14 @@ class RunCommand:
     @classmethod
     def read(cls, params: Mapping[str, JSON]) -> RunCommand:
         """Return the operation of checked parameters."""
-        values = cast("Mapping[str, Mapping[str, str]]", params["values"])
+        values = cast("Mapping[str, Mapping[str, JSON]]", params["values"])
         return cls(
             script=tuple(cast("Sequence[str]", params["script"])),
             shell=str(params["shell"]),
             inputs=cast("Mapping[str, str]", params["inputs"]),
             taken=tuple(cast("Sequence[str]", params["code"])),
             leaves=tuple(cast("Sequence[str]", params["outputs"])),
-            values=tuple(Wanted(name=name, file=item["file"], key=item["key"]) for name, item in values.items()),
+            values=tuple(Wanted.read(name, item) for name, item in values.items()),
             variables=cast("Mapping[str, str]", params["environment"]),
             timeout=cast("float | None", params.get("timeout")),
         )
@@ -131,18 +160,20 @@ class RunCommand:
             sound = False
         if not sound:
             return None
-        return CommandDerivation(
+        command = CommandDerivation(
             stage=deriving.stage,
             script=self.script,
             shell=self.shell,
             sources=sources,
             leaves=self.leaves,
-            values=self.values,
             variables=self.variables,
             timeout=self.timeout,
-            code=self.code,
-            place=".".join(map(str, deriving.path)),
+            code=None if self.code is None else self.code.digest,
+            shipped=Digest("") if self.code is None else self.code.shipped,
         )
+        places = (str(deriving.where((*deriving.path, "values", value.name, "key")) or "") for value in self.values)
+        values = tuple(replace(value, place=place) for value, place in zip(self.values, places, strict=True))
+        return NumbersDerivation(stage=deriving.stage, values=values, first=command) if values else command
 
 
 def _source(
@@ -170,7 +201,8 @@ class CommandDerivation:
     """A script, and what it leaves.
 
     :ivar sources: by the name that the script knows a file by, the input and the name of its file there.
-    :ivar place: where the stage's params are in the document, for messages.
+    :ivar code: digest of the files of the code; none: there are none. :ivar shipped: by which they are found.
+    :ivar files: these by name, where the script is run.
     """
 
     stage: str
@@ -178,17 +210,20 @@ class CommandDerivation:
     shell: str
     sources: Mapping[str, tuple[str, str]]
     leaves: tuple[str, ...]
-    values: tuple[Wanted, ...]
     variables: Mapping[str, str]
     timeout: float | None
-    code: Code | None
-    place: str = field(compare=False, default="")
+    code: Digest | None
+    shipped: Digest = field(default=Digest(""))
+    files: Mapping[str, bytes] = field(repr=False, default_factory=dict)
+
+    def bringing(self, files: Mapping[str, bytes]) -> CommandDerivation:
+        """Return the same script with the files of the code."""
+        return replace(self, files=files)
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Return the names of the files: values first, where formulas look for them; what was printed last."""
+        """Return the names of the files; what was printed comes last."""
         return (
-            *([f"values/{self.stage}.json"] if self.values else []),
             *(f"{FILES}{self.stage}/{name}" for name in self.leaves),
             f"{LOGS}{self.stage}.log",
             f"{LOGS}{self.stage}{SUFFIX}",
@@ -203,23 +238,13 @@ class CommandDerivation:
             "shell": self.shell,
             "inputs": {name: list(source) for name, source in self.sources.items()},
             "outputs": list(self.leaves),
-            "values": [[value.name, value.file, value.key] for value in self.values],
             "environment": dict(self.variables),
-            "code": None if self.code is None else self.code.digest,
+            "code": self.code,
         }
 
     def remarks(self, outputs: Sequence[Output]) -> tuple[str, ...]:
         """Return what whoever reads the files should know: what the script has read that nobody else may have."""
-        found = next((Access.of_text(item.content) for item in outputs if item.name.endswith(SUFFIX)), Access())
-        told = []
-        for verb, names in (("read", found.read), ("wrote to", found.wrote)):
-            if names:
-                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                listed = f"{', '.join(names[:3])}{more}"
-                told.append(f"stage {self.stage} {verb} files that it does not declare: {listed}")
-        if found.note:
-            told.append(f"stage {self.stage}: {found.note}")
-        return tuple(told)
+        return _remarks(self.stage, outputs)
 
     def derive(self, products: Mapping[str, tuple[Output, ...]], cache: Path) -> tuple[Output, ...]:
         """Return the files.
@@ -238,19 +263,17 @@ class CommandDerivation:
             self._check(ended, log)
             left = self._collected(work, log)
             others = sorted(_files(work) - brought.keys() - left.keys())
-        values = self._values(left)
         return (
-            *([Output(name=f"values/{self.stage}.json", content=values)] if self.values else []),
             *(Output(name=f"{FILES}{self.stage}/{name}", content=content) for name, content in left.items()),
             Output(name=f"{LOGS}{self.stage}.log", content=log.encode()),
             Output(name=f"{LOGS}{self.stage}{SUFFIX}", content=found.text(others)),
         )
 
-    def _brought(self, products: Mapping[str, tuple[Output, ...]]) -> Mapping[str, bytes]:
+    def _brought(self, products: Mapping[str, tuple[Output, ...]]) -> Mapping[str, Bytes]:
         """Return the files that the script finds."""
-        contents = {(name, output.name): output.content for name, files in products.items() for output in files}
+        contents = {(name, output.name): output.held for name, files in products.items() for output in files}
         brought = {name: contents[source] for name, source in self.sources.items()}
-        return {**brought, **({} if self.code is None else self.code.files)}
+        return {**brought, **self.files}
 
     def _run(self, scratch: Path, work: Path, home: Path) -> tuple[Ended, Access]:
         """Run the script, watched where that is possible."""
@@ -275,22 +298,80 @@ class CommandDerivation:
         """Return the declared outputs."""
         missing = [name for name in self.leaves if not _inside(work / name, work)]
         if missing:
+            found = [(name, _instead(work / name)) for name in missing]
+            told = [f"left {what} in place of the file {name}" for name, (what, _) in found if what]
+            absent = [name for name, (what, _) in found if not what]
+            told = [f"left no {', '.join(absent)}", *told] if absent else told
             there = ", ".join(sorted(_files(work))[:10]) or "nothing"
-            hint = f"in its directory there is {there}; names are relative to it"
-            raise TaskError(self._told(f"the script left no {', '.join(missing)}", log), hint=hint)
+            hints = [hint for _, (what, hint) in found if what]
+            hint = "; ".join(dict.fromkeys(hints)) or f"in its directory there is {there}; names are relative to it"
+            raise TaskError(self._told(f"the script {' and '.join(told)}", log), hint=hint)
         return {name: (work / name).read_bytes() for name in self.leaves}
-
-    def _values(self, left: Mapping[str, bytes]) -> bytes:
-        try:
-            return Values({value.name: value.taken(left[value.file]) for value in self.values}).to_json()
-        except DataError as error:
-            raise TaskError(f"{self.place}: {error.message}", hint=error.hint) from error
 
     def _told(self, message: str, log: str) -> str:
         """Return a message with the last lines of what was printed."""
         lines = log.splitlines()[-SHOWN:]
         printed = ["it printed, last:", *(f"  {line}" for line in lines)] if lines else ["it printed nothing"]
         return "\n".join([message, *printed])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NumbersDerivation:
+    """What a script leaves, and the numbers that are read from it.
+
+    It is a result of its own: a number that is looked for in the wrong place does not run the script again.
+
+    :ivar first: how the files are made that it takes.
+    """
+
+    stage: str
+    values: tuple[Wanted, ...]
+    first: CommandDerivation
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of the files: values first, where formulas look for them."""
+        return (f"values/{self.stage}.json", *self.first.outputs)
+
+    def canonical(self) -> JSON:
+        """Return everything that the numbers depend on beside the files."""
+        values: list[JSON] = [[value.name, value.file, list(value.keys)] for value in self.values]
+        return {"kind": "numbers", "stage": self.stage, "values": values}
+
+    def remarks(self, outputs: Sequence[Output]) -> tuple[str, ...]:
+        """Return what whoever reads the files should know."""
+        return _remarks(self.stage, outputs)
+
+    def derive(self, products: Mapping[str, tuple[Output, ...]], cache: Path) -> tuple[Output, ...]:
+        """Return the numbers and the files.
+
+        :raises TaskError: if there is no number where one is looked for.
+        """
+        (files,) = products.values()
+        found = {file.name: file for file in files}
+        numbers: dict[str, float] = {}
+        for value in self.values:
+            try:
+                numbers[value.name] = value.taken(found[f"{FILES}{self.stage}/{value.file}"].content)
+            except DataError as error:
+                at = f"{value.place}: " if value.place else ""
+                message = f"{at}value {value.name!r}: {error.message}"
+                raise TaskError(message, hint=error.hint) from error
+        return (Output(name=f"values/{self.stage}.json", content=Values(numbers).to_json()), *files)
+
+
+def _remarks(stage: str, outputs: Sequence[Output]) -> tuple[str, ...]:
+    """Return what the log of a stage's access says that readers of its files should know."""
+    found = next((Access.of_text(item.content) for item in outputs if item.name.endswith(SUFFIX)), Access())
+    told = []
+    for verb, names in (("read", found.read), ("wrote to", found.wrote)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            listed = f"{', '.join(names[:3])}{more}"
+            told.append(f"stage {stage} {verb} files that it does not declare: {listed}")
+    if found.note:
+        told.append(f"stage {stage}: {found.note}")
+    return tuple(told)
 
 
 @contextmanager
@@ -303,17 +384,31 @@ def _scratch(cache: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write(folder: Path, name: str, content: bytes) -> None:
+def _write(folder: Path, name: str, content: Bytes) -> None:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    if content.startswith(b"#!"):
+    with path.open("wb") as file:
+        file.writelines(pieces(content))
+    if opened(content).read(2) == b"#!":
         path.chmod(0o755)
 
 
 def _inside(path: Path, folder: Path) -> bool:
     """Say whether there is a file that is no link to somewhere else."""
     return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _instead(path: Path) -> tuple[str, str]:
+    """Return what is there where a file should be, and what to do about it; nothing where nothing is."""
+    if path.is_symlink():
+        if not path.exists():
+            return "a link to what is not there", "let it lead to a file in the directory of the script"
+        if path.is_file():
+            return "a link to a file outside of its directory", "copy the file: cp -L"
+    if path.is_dir():
+        names = [f"{path.name}/{name}" for name in sorted(_files(path))[:3]]
+        return "a directory", f"declare the files in it: {', '.join(names) or 'there are none'}"
+    return ("no regular file", "write a file") if path.exists() else ("", "")
 
 
 def _files(folder: Path) -> set[str]:

@@ -99,13 +99,14 @@ class RunEvents:
     ) -> tuple[Stream, Fill | None]:
         """Return the stream with the columns."""
         stream = only(streams)
-        inputs = self._inputs(lowering, stream, path)
+        texts = self._texts(lowering, stream)
+        inputs = self._inputs(lowering, stream, path, texts)
         asks = self._asks(lowering, path)
         if keeping.has_rows(stream):
             hint = "call it before the events become rows"
             lowering.fault("a function is called with events, and these are rows", path, hint=hint)
         elif inputs is not None and asks is not None and self._like_lists(lowering, inputs, path):
-            call = self._call(lowering, stage, tuple(inputs), asks)
+            call = self._call(lowering, stage, tuple(inputs), texts, asks)
             found = lowering.builder.external(call, list(inputs.values()), stream.mask)
             for name, value in found.items():
                 stream = stream.defining(name, value) if name != self.selects else _cut(lowering, stream, value)
@@ -118,20 +119,23 @@ class RunEvents:
         """Return none: columns stay in the stream."""
         return None
 
-    def _call(self, lowering: Lowering, stage: str, arguments: tuple[str, ...], asks: Asks) -> Call:
+    def _call(
+        self, lowering: Lowering, stage: str, arguments: tuple[str, ...], texts: Mapping[str, str], asks: Asks
+    ) -> Call:
         assert self.code is not None, "without code there has been a fault"
         asks = asks if self.style == "events" else Asks(names=frozenset())
         takes = (node for nodes in lowering.products.values() for node in nodes)
         return Call(
             kind="python",
             target=self.callable,
-            files=self.code.files,
+            shipped=self.code.shipped,
             digest=self.code.digest,
             params=self.params,
             arguments=arguments,
             style=self.style,
             returns=tuple((returned.name, returned.kind) for returned in self.returns),
             like={returned.name: returned.like for returned in self.returns if returned.like},
+            texts=texts,
             takes=tuple(takes) if asks.asks("data") else (),
             dataset=lowering.dataset if asks.asks("dataset") else None,
             seed=of_json([self.seed, stage]) if asks.asks("seed") else None,
@@ -157,17 +161,31 @@ class RunEvents:
                 return None
         return asks
 
-    def _inputs(self, lowering: Lowering, stream: Stream, path: Path) -> dict[str, Value] | None:
-        """Return the columns that the function sees; none after a fault. Members of groups have dotted names."""
+    def _texts(self, lowering: Lowering, stream: Stream) -> Mapping[str, str]:
+        """Return the branches of texts among the columns that the function sees, by the names of these."""
+        offered = [name for name in self.columns if name not in stream.defined and name in lowering.offered(stream)]
+        found = ((name, lowering.text_column(lowering.scope(stream).meant(name))) for name in offered)
+        return {name: branch for name, branch in found if branch is not None}
+
+    def _inputs(
+        self, lowering: Lowering, stream: Stream, path: Path, texts: Mapping[str, str]
+    ) -> dict[str, Value] | None:
+        """Return the columns that the function sees but for texts; none after a fault.
+
+        Members of groups have dotted names.
+        """
         found: dict[str, Value] = {}
         sound = True
         for number, name in enumerate(self.columns):
+            if name in texts:
+                continue
             place = (*path, "columns", number)
             named = fields.field(lowering, stream, name, place)
             if named is None or not self._add(lowering, name, named, found):
                 sound = False
                 if named is not None:
-                    lowering.fault(f"{name!r} is no column: it holds texts", place, hint="leave it out")
+                    hint = "leave it out, and let the function ask for dataset, which knows what is known of it"
+                    lowering.fault(f"{name!r} is no column: it is the same text for all events", place, hint=hint)
         return found if sound else None
 
     def _add(self, lowering: Lowering, name: str, named: Named, found: dict[str, Value]) -> bool:

@@ -28,7 +28,7 @@ _KINDS = "biuf"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A JSON object and one-dimensional arrays of bools and numbers."""
+    """A JSON object and one-dimensional arrays of bools and numbers; of texts, the distinct ones are in the object."""
 
     header: Mapping[str, JSON]
     arrays: tuple[Array, ...] = ()
@@ -79,7 +79,7 @@ class Columns:
 
     @classmethod
     def of(cls, columns: Mapping[str, Column]) -> Columns:
-        """Return columns of bools and numbers; structures that they share are sent once."""
+        """Return columns of bools, numbers and texts; structures that they share are sent once."""
         arrays: list[Array] = []
         places: dict[int, int] = {}
 
@@ -91,7 +91,9 @@ class Columns:
                 arrays.append(array)
             return places[id(array)]
 
-        described = [[name, place(c.content), place(c.offsets), place(c.valid)] for name, c in columns.items()]
+        described: JSON = [
+            [name, place(c.content), place(c.offsets), place(c.valid), list(c.words)] for name, c in columns.items()
+        ]
         return cls(described, tuple(arrays))
 
 
@@ -101,5 +103,8 @@ def columns(described: JSON, arrays: Sequence[Array]) -> dict[str, Column]:
     def array(place: int | None) -> Array | None:
         return None if place is None else arrays[place]
 
-    items = cast("Sequence[tuple[str, int, int | None, int | None]]", described)
-    return {name: Column(arrays[content], array(lists), array(valid)) for name, content, lists, valid in items}
+    items = cast("Sequence[tuple[str, int, int | None, int | None, Sequence[str]]]", described)
+    return {
+        name: Column(arrays[content], array(lists), array(valid), tuple(words))
+        for name, content, lists, valid, words in items
+    }

@@ -7,7 +7,7 @@ that its stage needs. What it leaves is outside the numeric profile.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -122,13 +122,18 @@ class RunPython:
             leaves=self.leaves,
             seed=of_json([self.seed, deriving.stage]),
             timeout=self.timeout,
-            code=self.code,
+            code=self.code.digest,
+            shipped=self.code.shipped,
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PythonDerivation:
-    """A call of a function, and what it leaves. ``seed``: what the function's seed is made of."""
+    """A call of a function, and what it leaves.
+
+    :ivar seed: what the function's seed is made of. :ivar code: digest of what its results depend on.
+    :ivar shipped: digest of the files of its code. :ivar files: these by name, where it is called.
+    """
 
     stage: str
     callable: str
@@ -136,7 +141,13 @@ class PythonDerivation:
     leaves: Leaves
     seed: str
     timeout: float | None
-    code: Code
+    code: Digest
+    shipped: Digest
+    files: Mapping[str, bytes] = field(repr=False, default_factory=dict)
+
+    def bringing(self, files: Mapping[str, bytes]) -> PythonDerivation:
+        """Return the same call with the files of its code."""
+        return replace(self, files=files)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -152,7 +163,7 @@ class PythonDerivation:
             "params": self.params,
             "leaves": self.leaves.described(),
             "seed": self.seed,
-            "code": self.code.digest,
+            "code": self.code,
         }
 
     def derive(self, products: Mapping[str, tuple[Output, ...]], cache: Path) -> tuple[Output, ...]:
@@ -163,8 +174,9 @@ class PythonDerivation:
         guest = Guest(
             kind="python",
             target=self.callable,
-            files=self.code.files,
-            digest=self.code.digest,
+            digest=self.code,
+            shipped=self.shipped,
+            files=lambda: self.files,
             products=dict.fromkeys(products, Digest("")),
             read=products.__getitem__,
         )

@@ -5,7 +5,8 @@
       files: [weights.json, "*.cpp"]
 
 Modules are found below ``path`` by their imports (:mod:`fasthep_archive.workflow.code_closure`); ``files`` names what
-is carried besides them. Nothing of it is run or imported here.
+is carried besides them. What calls a function or runs a script can say, under its own ``code``, which of these it uses:
+it finds no others then, and does not depend on them. Nothing of it is run or imported here.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ class Code:
     """Code of the analysis that a stage calls. Plain data that travels to workers.
 
     :ivar target: ``module:function``; empty for commands.
-    :ivar files: by name below the directory of the code (``fit/model.py``): modules, and what is carried besides.
+    :ivar files: by name below the directory of the code (``fit/model.py``): modules, and what is carried besides. All
+        that a function finds, so that a result can't depend on another file.
     :ivar digest: of what the result depends on: of functions where that can be told, of whole modules otherwise.
     :ivar parts: what that is made of, for people: ``function fit in model.py``, ``weights.json``, ``numpy 2.3.1``.
     :ivar imports: top-level names of the modules that it imports from installed distributions.
+    :ivar shipped: digest of the files, by which they travel to workers; empty where there are none.
     """
 
     target: str
@@ -50,6 +53,7 @@ class Code:
     digest: Digest
     parts: Mapping[str, Digest] = field(default_factory=dict, repr=False)
     imports: tuple[str, ...] = ()
+    shipped: Digest = field(default=Digest(""), compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,11 +110,19 @@ class Coder:
             return None
         if op in CALLABLES:
             target = self._draft.get(*at, "callable")
-            return self.function(target, (*at, "callable")) if isinstance(target, str) else None
+            return self.function(target, (*at, "callable"), at) if isinstance(target, str) else None
         return self.command(at) if op == COMMAND else None
 
-    def function(self, target: str, at: DocumentPath) -> Code | None:
-        """Return the code of ``module:function``, which is written at ``at``; none after a fault."""
+    def function(self, target: str, at: DocumentPath, holder: DocumentPath) -> Code | None:
+        """Return the code of ``module:function``, which is written at ``at``; none after a fault.
+
+        :param holder: what may say, under ``code``, which files besides modules the function uses.
+        """
+        declared = None
+        if isinstance(self._draft.raw(*holder), Mapping) and self._draft.get(*holder, "code") is not None:
+            declared = self._declared(holder)
+            if declared is None:
+                return None
         name, _, function = target.partition(":")
         parts = [*name.split("."), *function.split(".")]
         if not all(part.isidentifier() for part in parts):
@@ -119,7 +131,7 @@ class Coder:
         try:
             module = self._modules.module(name)
             if module is None:
-                return self._installed(target, name, at)
+                return self._installed(target, name, at, declared)
             closure = self._modules.closure(name)
         except Unparsed as error:
             self._unparsed_fault(error)
@@ -130,10 +142,18 @@ class Coder:
             hint = nearest(first, own) or f"it has {', '.join(own[:10]) or 'no names'}"
             self._draft.fault(at, f"{self._shown(module.file)} has no function {first!r}", hint)
             return None
-        return self._code(target, closure, parts_of(self._modules, closure, name, first), at)
+        return self._code(target, closure, parts_of(self._modules, closure, name, first), at, declared)
 
     def command(self, at: DocumentPath) -> Code | None:
         """Return the files that a command takes along: those that its ``code`` names; none after a fault."""
+        wanted = self._declared(at)
+        if wanted is None:
+            return None
+        parts = {name: of_bytes(content) for name, content in sorted(wanted.items())}
+        return Code(target="", files=wanted, digest=of_json(parts), parts=parts, shipped=_shipped(wanted))
+
+    def _declared(self, at: DocumentPath) -> Mapping[str, bytes] | None:
+        """Return the files that ``code`` below ``at`` names; none after a fault."""
         wanted: dict[str, bytes] = {}
         sound = True
         for path, value in self._draft.entries(*at, "code"):
@@ -144,20 +164,25 @@ class Coder:
                 sound = False
             else:
                 wanted[name] = self._extra[name]
-        if not sound:
-            return None
-        parts = {name: of_bytes(content) for name, content in sorted(wanted.items())}
-        return Code(target="", files=wanted, digest=of_json(parts), parts=parts)
+        return wanted if sound else None
 
-    def _code(self, target: str, closure: Closure, reached: Mapping[str, Digest], at: DocumentPath) -> Code:
+    def _code(
+        self,
+        target: str,
+        closure: Closure,
+        reached: Mapping[str, Digest],
+        at: DocumentPath,
+        declared: Mapping[str, bytes] | None,
+    ) -> Code:
+        extra = self._extra if declared is None else declared
         own = {item.file for item in closure.modules.values() if item.file}
-        files = {**{name: self._modules.contents[name] for name in own}, **self._extra}
+        files = {**{name: self._modules.contents[name] for name in own}, **extra}
         self._used.update((name, files[name]) for name in own)
         self._refuse_too_much({**self._used, **self._extra}, at)
         imports = self._imports(closure)
         parts = {
             **reached,
-            **{name: of_bytes(content) for name, content in self._extra.items() if name not in own},
+            **{name: of_bytes(content) for name, content in extra.items() if name not in own},
             **_versions(imports),
         }
         return Code(
@@ -166,18 +191,26 @@ class Coder:
             digest=of_json({"target": target, "parts": parts}),
             parts=parts,
             imports=imports,
+            shipped=_shipped(files),
         )
 
-    def _installed(self, target: str, name: str, at: DocumentPath) -> Code | None:
+    def _installed(self, target: str, name: str, at: DocumentPath, declared: Mapping[str, bytes] | None) -> Code | None:
         """Return the code of a function of an installed distribution: nothing is carried, its version counts."""
         top = name.partition(".")[0]
         if not importable(top):
             self._draft.fault(at, f"there is no module {name!r}", self._near(name) or _WHERE)
             return None
         imports = () if top in sys.stdlib_module_names else (top,)
-        parts = {**_versions(imports), **{key: of_bytes(content) for key, content in self._extra.items()}}
-        digest = of_json({"target": target, "parts": parts})
-        return Code(target=target, files=self._extra, digest=digest, parts=parts, imports=imports)
+        extra = self._extra if declared is None else declared
+        parts = {**_versions(imports), **{key: of_bytes(content) for key, content in extra.items()}}
+        return Code(
+            target=target,
+            files=extra,
+            digest=of_json({"target": target, "parts": parts}),
+            parts=parts,
+            imports=imports,
+            shipped=_shipped(extra),
+        )
 
     def _near(self, name: str) -> str | None:
         """Return a hint with the module below the directory whose name is most like ``name``."""
@@ -293,6 +326,12 @@ def _providers() -> Mapping[str, Sequence[str]]:
 def distributions(imports: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
     """Return the installed distributions that provide each of ``imports``, top-level modules; none: nobody knows."""
     return {name: tuple(_providers().get(name, ())) for name in imports}
+
+
+def _shipped(files: Mapping[str, bytes]) -> Digest:
+    """Return the digest of files by which they are found elsewhere; empty where there are none."""
+    names = {name: of_bytes(content) for name, content in sorted(files.items())}
+    return of_json({"files of code": names}) if names else Digest("")
 
 
 def _versions(imports: Sequence[str]) -> dict[str, Digest]:

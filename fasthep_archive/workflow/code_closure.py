@@ -18,6 +18,9 @@ from pathlib import Path, PurePosixPath
 from fasthep_archive.digest import Digest, of_json
 from fasthep_archive.workflow.code_units import Chain, Import, Module, parsed
 
+_MAKES = "__getattr__"
+"""The function of a module that makes the names that it does not bind, when others ask for them (PEP 562)."""
+
 
 class Unparsed(Exception):
     """A module that is no Python: its file, the place in it, and why."""
@@ -83,7 +86,19 @@ class Modules:
                 waiting.extend(named)
                 if not named:
                     outside.append((module.file, item))
+            if not waiting and any(each.searches for each in found.values()):
+                waiting.extend(other for each in found.values() if each.package for other in self._below(each))
+                waiting = [other for other in waiting if other not in found]
         return Closure(modules=dict(sorted(found.items())), outside=tuple(outside))
+
+    def _below(self, package: Module) -> Iterator[str]:
+        """Yield all modules of a package, and of those in it: what looks for its modules finds these."""
+        folder = self._root.joinpath(*package.name.split("."))
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(self._root).with_suffix("").parts
+            names = parts[:-1] if parts[-1] == "__init__" else parts
+            if all(name.isidentifier() for name in names):
+                yield from _above(".".join(names))
 
     def named(self, module: Module, item: Import) -> Iterator[str]:
         """Yield the modules below the directory that an import of ``module`` runs."""
@@ -143,7 +158,7 @@ def parts_of(modules: Modules, closure: Closure, module: str, function: str) -> 
 
 def defines(modules: Modules, module: Module, name: str) -> bool:
     """Say whether a module has, or may have, a name: modules can make theirs while they run."""
-    if name in module.bound or "__getattr__" in module.bound:
+    if name in module.bound or _MAKES in module.bound:
         return True
     return any(item.name == "*" for item in module.imports) or modules.module(f"{module.name}.{name}") is not None
 
@@ -165,7 +180,7 @@ class _Reach:
             for position, unit in enumerate(item.units):
                 if not unit.inert:
                     self._reach(name, position)
-        self._follow(module, (function,))
+        self._once(module, (function,))
         while self._waiting:
             name, position = self._waiting.pop()
             item = self._closure.modules[name]
@@ -175,7 +190,7 @@ class _Reach:
             for loaded in unit.loads:
                 dots = len(loaded) - len(loaded.lstrip("."))
                 self._all(absolute(item, Import(module=loaded[dots:], level=dots)) or "")
-            if unit.dynamic:
+            if unit.dynamic or item.searches:
                 for other in self._closure.modules:
                     self._all(other)
         return self._parts()
@@ -217,7 +232,7 @@ class _Reach:
         chain = (*([item.name] if item.name else []), *rest)
         while chain and f"{target}.{chain[0]}" in self._closure.modules:
             shadowed = self._closure.modules.get(target)
-            if shadowed is not None and chain[0] in shadowed.bound:
+            if shadowed is not None and not shadowed.bound.keys().isdisjoint((chain[0], _MAKES)):
                 self._once(target, chain)
             target, chain = f"{target}.{chain[0]}", chain[1:]
         if target not in self._closure.modules:
@@ -233,6 +248,8 @@ class _Reach:
         if key not in self._reached:
             self._reached.add(key)
             self._follow(target, chain)
+            if chain[0] not in self._closure.modules[target].bound:
+                self._follow(target, (_MAKES,))
 
     def _parts(self) -> Mapping[str, Digest]:
         texts: dict[str, list[str]] = {}

@@ -14,7 +14,13 @@ Chain = tuple[str, ...]
 
 _DYNAMIC = frozenset(("__import__", "compile", "eval", "exec", "globals", "vars"))
 _DYNAMIC_ATTRIBUTES = frozenset(("__builtins__", "__dict__", "__globals__", "eval", "exec", "f_globals", "modules"))
-_IMPORTING = "import_module"
+_IMPORTING = frozenset(("__import__", "import_module"))
+_LEVEL = 4
+"""Position of the argument of ``__import__`` that makes it relative."""
+_SEARCHING = frozenset(("__path__", "iter_modules", "walk_packages"))
+_LISTING = frozenset(("glob", "iglob", "iterdir", "listdir", "rglob", "scandir", "walk"))
+_ITSELF = frozenset(("__file__", "resources"))
+"""With one of these a module finds the directory that it lies in."""
 _DOCS = (b"__doc__", b"getdoc", b"getsource")
 """A module that has one of these can see its docstrings."""
 
@@ -63,7 +69,7 @@ class Module:
     """A module.
 
     :ivar name: dotted. :ivar file: its name below the directory of the code. :ivar package: whether it is one.
-    :ivar imports: everywhere in it.
+    :ivar imports: everywhere in it. :ivar searches: whether it may look for the modules that lie in its package.
     :ivar bound: by each name that units bind, these units' positions.
     """
 
@@ -73,6 +79,7 @@ class Module:
     units: tuple[Unit, ...]
     imports: tuple[Import, ...]
     bound: Mapping[str, tuple[int, ...]] = field(repr=False)
+    searches: bool = False
 
 
 def parsed(name: str, file: str, content: bytes, *, package: bool) -> Module:
@@ -90,7 +97,22 @@ def parsed(name: str, file: str, content: bytes, *, package: bool) -> Module:
         for bind in unit.binds:
             bound.setdefault(bind, []).append(position)
     positions = {bind: tuple(places) for bind, places in bound.items()}
-    return Module(name=name, file=file, package=package, units=units, imports=imports, bound=positions)
+    return Module(
+        name=name,
+        file=file,
+        package=package,
+        units=units,
+        imports=imports,
+        bound=positions,
+        searches=_searches({name for unit in units for chain in unit.chains for name in chain}, tree),
+    )
+
+
+def _searches(mentioned: set[str], tree: ast.Module) -> bool:
+    """Say whether what a module mentions lets it find modules that it does not name."""
+    words = mentioned | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    words |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return not words.isdisjoint(_SEARCHING) or not (words.isdisjoint(_LISTING) or words.isdisjoint(_ITSELF))
 
 
 def _running(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
@@ -138,11 +160,13 @@ def _imports(body: Sequence[ast.stmt], *, certain: bool) -> Iterator[Import]:
 
 
 def _loaded(call: ast.Call) -> str | None:
-    """Return the module that a call of ``importlib.import_module`` names, if it is one and does."""
+    """Return the module that a call of ``importlib.import_module`` or ``__import__`` names, if it is one and does."""
     function = call.func
     named = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
     first = call.args[0] if call.args else None
-    if named == _IMPORTING and isinstance(first, ast.Constant) and isinstance(first.value, str):
+    if named == "__import__" and (len(call.args) > _LEVEL or any(item.arg == "level" for item in call.keywords)):
+        return None
+    if named in _IMPORTING and isinstance(first, ast.Constant) and isinstance(first.value, str):
         return first.value
     return None
 
@@ -226,7 +250,7 @@ class _Seen(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         named = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
-        if named == _IMPORTING:
+        if named in _IMPORTING:
             literal = _loaded(node)
             self.dynamic |= literal is None
             self.loads.update([literal] if literal else [])
