@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Where progress goes. Units are events for runs and bytes for packing and verifying."""
+    """Where progress goes. Units are events for runs, each once however often it is read, and bytes elsewhere."""
 
     def start(self, what: str, total: int, unit: str) -> None:
         """Begin a piece of work of ``total`` units; ends the piece before it."""

@@ -7,6 +7,7 @@
      ├─ DataError                an input or a product can't be read, or is not what it claims to be
      ├─ RebuildError             the environment that a bundle locks can't be built here
      ├─ TaskError          (3)   a task failed: names the stage, the partition and the file
+     │   └─ CallError            code of the analysis did; knows the stage that calls it
      └─ BundleError        (4)   the bundle is damaged, hostile or not trusted
 
 A message says what is wrong and where; ``hint`` says what to do about it.
@@ -106,6 +107,14 @@ class TaskError(ArchiveError):
     """A task failed while it ran."""
 
     exit_status = 3
+
+
+class CallError(TaskError):
+    """Code that is not ours failed in a pass for a stage that needs it; ``caller`` is what calls it."""
+
+    def __init__(self, message: str, *, caller: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.caller = caller
 
 
 class BundleError(ArchiveError):

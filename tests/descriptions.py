@@ -112,6 +112,7 @@ RICH = dataclasses.replace(
     ),
     workflow_version="2.0",
     documents=("data/workflow/datasets.yaml",),
+    code=("data/code/analysis.py",),
     steps=(
         Step(id="Muons", op="hep.define", parameters={"variables": '[{"Muon_Pt":"sqrt(x)"}]', "dtype": '"float64"'}),
         Step(

@@ -103,7 +103,7 @@ def variation(name: str, **changes: object) -> Variation:
         "dataset_replace": {},
         "anchor": None,
         "patch": {},
-        "stop_before": None,
+        "stop_before": (),
         "export": {},
         "metadata": {},
         "path": ("systematics", "variations", 0),

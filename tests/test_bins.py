@@ -97,7 +97,7 @@ def test_impossible_variable_axes_are_refused(edges, message):
 @example(5, 1.0, 1.0 + 5 * 2.0**-52)
 @example(2, 1.0, 1.0 + 3 * 2.0**-52)
 @example(7, -5e-324, 5e-323)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_regular_indices_are_positions_among_the_edges(kernel_cache: Path, count, lower, upper):
     try:
         edges = regular_edges(count, min(lower, upper), max(lower, upper))
@@ -109,7 +109,7 @@ def test_regular_indices_are_positions_among_the_edges(kernel_cache: Path, count
 
 
 @given(st.integers(2, 40), st.integers(0, 60), st.integers(-1074, 960))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_regular_indices_hold_where_doubles_are_coarse(kernel_cache: Path, count, units, exponent):
     lower = math.ldexp(2.0**52, exponent)
     try:
@@ -122,7 +122,6 @@ def test_regular_indices_hold_where_doubles_are_coarse(kernel_cache: Path, count
 
 
 @given(st.sets(real, min_size=2, max_size=70).map(sorted))
-@settings(deadline=None)
 def test_variable_indices_are_positions_among_the_edges(kernel_cache: Path, edges):
     edges = variable_edges(edges)
     values = around(edges)
@@ -166,7 +165,7 @@ def test_growing_integers_take_the_order_of_appearance(kernel_cache: Path):
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1)), st.lists(st.integers(-5, 5), unique=True, min_size=1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_integer_categories_agree_with_a_dictionary(kernel_cache: Path, values, categories):
     values = [*values, *categories, *range(-7, 7)]
     places = {category: place for place, category in enumerate(categories)}

@@ -15,7 +15,7 @@ from fasthep_archive.errors import DataError
 from fasthep_archive.formula.columns import Column
 from fasthep_archive.operations.stream import Stream
 
-QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 NUMBER = st.one_of(st.floats(-50, 150), st.sampled_from([0.0, 20.0, 60.0, math.nan, math.inf, -math.inf]))
 EVENT = st.fixed_dictionaries(

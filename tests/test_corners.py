@@ -1,11 +1,13 @@
 """Faults and plans where a stage does not see all that stands above it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from shifted import Desk, write_file
 
 from fasthep_archive.errors import Fault
+from fasthep_archive.execution import run
 from fasthep_archive.workflow.document import load
 from fasthep_archive.workflow.model import build
 
@@ -45,6 +47,22 @@ analysis:
     - {id: Vars, op: hep.define, params: {variables: [{name: y, expr: px}]}}
     - {id: More, op: hep.define, params: {variables: [{name: x, expr: "y + 1"}]}}
     - {id: Last, op: hep.define, params: {variables: [{name: v, expr: x}]}}
+"""
+
+BRANCHES = """\
+systematics:
+  variations:
+    - name: other
+      mode: inline
+      anchor: Vars
+      patch: {params: {variables: [{name: y, expr: "2 * px"}]}}
+      stop_before: [One, Two]
+      export: {x_other: y}
+analysis:
+  stages:
+    - {id: Vars, op: hep.define, params: {variables: [{name: y, expr: px}]}}
+    - {id: One, op: hep.define, from: Vars, params: {variables: [{name: v, expr: y + x_other}]}}
+    - {id: Two, op: hep.define, from: Vars, params: {variables: [{name: v, expr: y - x_other}]}}
 """
 
 MERGED = """\
@@ -90,6 +108,21 @@ def test_a_value_of_a_stage_that_is_not_needed_has_a_hint(desk: Desk) -> None:
 
 def test_a_fault_on_the_fork_of_an_inline_variation_names_it(desk: Desk) -> None:
     assert "unknown name 'y' (in variation 'other')" in {fault.message for fault in _faults(desk, PATCH)}
+
+
+def test_an_inline_variation_stops_before_a_stage_on_each_branch(desk: Desk) -> None:
+    assert _faults(desk, BRANCHES) == ()
+    one = BRANCHES.replace("[One, Two]", "One")
+    assert [fault.message for fault in _faults(desk, one)] == ["unknown name 'x_other'"]
+
+
+def test_progress_counts_an_event_once_however_often_it_is_read() -> None:
+    def job(name: str, start: int, stop: int) -> SimpleNamespace:
+        partition = SimpleNamespace(dataset="mc", file=SimpleNamespace(name="a.root"), start=start, stop=stop)
+        return SimpleNamespace(name=name, step=SimpleNamespace(partition=partition), events=stop - start)
+
+    jobs = [job("first", 0, 10), job("second", 0, 10), job("third", 0, 10), job("rest", 10, 15)]
+    assert run._shares(jobs) == {"first": 3, "second": 3, "third": 4, "rest": 5}
 
 
 def test_streams_that_do_not_apply_are_not_merged_where_there_are_others(desk: Desk) -> None:

@@ -211,6 +211,11 @@ def test_another_parameter_is_a_change_of_the_workflow(side):
     ]
 
 
+def test_what_was_asked_for_is_told(side):
+    (change,) = compare_bundles(side, other(side, asked="--with Blind")).workflow
+    assert change == Change(what="asked for", kind="added", b="--with Blind")
+
+
 def test_files_are_changed_renamed_added_and_removed(side):
     new = {name: digest.of_bytes(name.encode()) for name in ("dy.root", "z.root")}
     found = compare_bundles(side, other(side, inputs={**new, "b.root": side.inputs["a.root"]}))

@@ -229,7 +229,7 @@ documents = st.dictionaries(words, trees, max_size=5)
 styles = st.sampled_from([None, '"', "'", "|", ">"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(documents, styles, st.sampled_from([True, False, None]), st.sampled_from([20, 80, 100_000]))
 def test_what_yaml_writes_is_read_back_and_found_in_its_place(
     tmp_path_factory: pytest.TempPathFactory, document: dict, style: str | None, flow: bool | None, width: int
@@ -254,7 +254,7 @@ def test_what_yaml_writes_is_read_back_and_found_in_its_place(
             assert not single or line[place.where.column - 1 :].lstrip().startswith(found.lstrip())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.text(st.sampled_from("ab +*()'\"\\<"), min_size=1, max_size=60).filter(str.strip),
     styles,
@@ -423,7 +423,7 @@ def test_the_places_of_a_document_do_not_depend_on_the_working_directory(monkeyp
     assert str(load(Path("good_tutorial.yaml")).where(("data", "datasets", 0))) == "included_datasets.yaml:3:7"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_damaged_file_gives_faults_and_never_a_crash(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

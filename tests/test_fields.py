@@ -1,6 +1,7 @@
 """Computed fields of a stream, formulas and functions: against the same done with uproot and NumPy alone."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import uproot
 from shifted import Desk, files, keys, write_file
 
+from fasthep_archive import registry
 from fasthep_archive.bundle.consent import what_runs
 from fasthep_archive.data.tables import Columns
 from fasthep_archive.operations.reading import outside_profile
@@ -78,6 +80,22 @@ def faults(desk: Desk, text: str) -> list[str]:
     if not found:
         _, found = desk.planned(workflow)
     return [f"{fault.where.line if fault.where else 0}: {fault.message}" for fault in found]
+
+
+SILENT = "class Silent:\n    columns = ('px',)\n    def run(self, events):\n        return {'P': events.px}\n"
+
+
+def test_what_is_wrong_with_an_accessor_is_told_where_the_field_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.directory / "silent.py").write_text(SILENT)
+    monkeypatch.syspath_prepend(str(desk.directory))
+    found = registry._installed(tuple(sys.path))
+    silent = registry.Provided(
+        kind="accessors", name="own.silent", target="silent:Silent", provider="silent", version="1.0"
+    )
+    monkeypatch.setattr(registry, "_installed", lambda _: {**found, "accessors": (silent,)})
+    text = HEAD.replace("  total:", "  P: {stream: events, accessor: own.silent}\n  total:") + WRITE % "P"
+    message = "10: accessor 'own.silent' of silent 1.0 does not say which columns it returns"
+    assert faults(desk, text) == [message]
 
 
 def test_getters_are_fields_of_formulas_and_of_what_is_kept(desk: Desk, whole: ak.Array) -> None:

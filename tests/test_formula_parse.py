@@ -10,6 +10,7 @@ from fasthep_archive.errors import FormulaError
 from fasthep_archive.formula.parse import canonical, names, parse
 from fasthep_archive.formula.scan import LENGTH
 from fasthep_archive.formula.tree import DEPTH, Apply, Compare, Constant, Name, walk
+from fasthep_archive.formula.unspeakable import advice
 
 CANONICAL = {
     "a+b*c": "(a + (b * c))",
@@ -87,7 +88,9 @@ BROKEN = [
     ("a +", 3, "ends too early", "missing at the end"),
     ("(a", 0, "never closed", ""),
     ("a) + b", 1, "unmatched", ""),
-    ("a b", 2, "can't read", ""),
+    ("a b", 2, "can't read", "names have no spaces"),
+    ("class + 1", 0, "can't read", "a word of Python's"),
+    ("2 * ö", 4, "unexpected 'ö'", "fields: {NAME: {stream"),
     ("a = b", 2, "can't read", "a == b"),
     ("a ? b : c", 2, "unexpected '?'", "a if condition else b"),
     ("TMath::Abs(x)", 5, "can't read", "bare name"),
@@ -96,7 +99,7 @@ BROKEN = [
     ("1j * x", 1, "runs into a name", ""),
     ("a − b", 2, "unexpected '−'", "write -"),
     ("a ≥ b", 2, "unexpected '≥'", "write >="),
-    ("µ + 1", 0, "unexpected 'µ'", ""),
+    ("µ + 1", 0, "unexpected 'µ'", "ASCII letters"),
     ("a == 'x\n'", 5, 'unexpected "\'"', "quotation mark"),
     ("a == 'x' 'y'", 9, "unexpected text", ""),
     ("a == f'x'", 6, "unexpected text", "prefix"),
@@ -292,3 +295,23 @@ def test_any_text_is_parsed_or_refused_inside_itself(text: str):
         once = canonical(tree)
         assert canonical(parse(once)) == once
     assert 0 <= column <= len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "field"),
+    [
+        ("2 * größe", 6, '{grosse: {stream: events, branch: "größe"}}'),
+        ("my var > 2", 3, '{my_var: {stream: events, branch: "my var"}}'),
+        ("class", 0, '{class_: {stream: events, branch: "class"}}'),
+        ("x + пт", 4, '{name: {stream: events, branch: "пт"}}'),
+        ("3 * a-b", 4, '{a_b: {stream: events, branch: "a-b"}}'),
+        ("2e @ 3", 0, None),
+        ("größer", 2, None),
+        ("x + y + class", 4, None),
+    ],
+)
+def test_a_branch_that_formulas_can_not_spell_is_told_with_the_field_to_write(
+    text: str, column: int, field: str | None
+) -> None:
+    found = advice(text, column, ["größe", "my var", "class", "пт", "a-b", "x", "Muon.pt"], "events")
+    assert found is None if field is None else (found or "").endswith(f"fields: {field}")

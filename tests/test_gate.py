@@ -382,20 +382,20 @@ WORDS = PROSE.split()
 @given(
     st.integers(min_value=0), st.integers(min_value=30, max_value=90), st.sampled_from(["token: {}", 'api_key="{}"'])
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_random_token_is_always_found(seed: int, size: int, form: str) -> None:
     value = base64.b64encode(random.Random(seed).randbytes(size)).decode()
     assert [finding.rule for finding in found(form.format(value))] == ["assignment"]
 
 
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=30), st.sampled_from(["token: ", "password: ", "secret = '", "", "see "]))  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_prose_is_never_found(words: list[str], start: str) -> None:
     assert found(f"{start}{' '.join(words)}.") == ()
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_can_be_examined(text: str) -> None:
     for finding in found(text):
         assert 1 <= finding.where.line <= text.count("\n") + 1

@@ -182,7 +182,7 @@ def dags(draw: st.DrawFn) -> tuple[list[Box], list[tuple[int, int]]]:
 
 
 @given(dags())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_edge_points_downwards(dag: tuple[list[Box], list[tuple[int, int]]]) -> None:
     boxes, edges = dag
     places = layout(boxes, edges, width=600).places
@@ -190,7 +190,7 @@ def test_every_edge_points_downwards(dag: tuple[list[Box], list[tuple[int, int]]
 
 
 @given(dags())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_boxes_do_not_overlap_and_stay_inside(dag: tuple[list[Box], list[tuple[int, int]]]) -> None:
     boxes, edges = dag
     plan = layout(boxes, edges, width=600)
@@ -206,7 +206,7 @@ def test_boxes_do_not_overlap_and_stay_inside(dag: tuple[list[Box], list[tuple[i
 
 
 @given(dags())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_links_lead_from_each_tail_to_each_of_its_heads(dag: tuple[list[Box], list[tuple[int, int]]]) -> None:
     boxes, edges = dag
     plan = layout(boxes, edges, width=600)

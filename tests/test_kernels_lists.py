@@ -269,7 +269,7 @@ def check(case: str, kernel_of: Callable[[Program], Kernel], seed: int, events: 
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=30, deadline=None, print_blob=False)
+@settings(max_examples=30, print_blob=False)
 @given(seed=st.integers(0, 2**32), events=st.sampled_from([0, 1, 2, 9]), most=st.sampled_from([1, 2, 5]))
 def test_random_lists_give_what_plain_python_gives(case: str, seed: int, events: int, most: int):
     check(case, interpreted, seed, events, most)

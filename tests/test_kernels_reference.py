@@ -494,7 +494,7 @@ def formulas(seed, count):
     ]
 
 
-@settings(max_examples=300, deadline=None, print_blob=False)
+@settings(max_examples=300, print_blob=False)
 @given(st.integers(0, 2**32))
 def test_random_formulas_give_what_the_evaluator_gives(seed):
     check(formulas(seed, 2), interpreted, seed)
@@ -515,7 +515,7 @@ def test_cutting_loops_and_guarding_calls_changes_nothing(longest: int, monkeypa
         check(formulas(5000 + seed, 6), interpreted, seed)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 2**32))
 def test_canonical_text_of_random_formulas_is_a_fixed_point(seed):
     for text in formulas(seed, 2):
@@ -523,7 +523,7 @@ def test_canonical_text_of_random_formulas_is_a_fixed_point(seed):
         assert canonical(parse(once)) == once
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32))
 def test_canonical_text_gives_the_same_program(seed):
     text = formulas(seed, 1)[0]

@@ -84,7 +84,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, kernel_cache: Path) -> Desk:
     return Desk(directory, kernel_cache)
 
 
-often = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+often = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 
 
 @often

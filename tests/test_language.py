@@ -149,7 +149,7 @@ def test_the_last_axis_of_a_matrix_runs_fastest() -> None:
     assert [item["expr"] for item in stage.params["variables"]] == ["1", "1", "2", "2"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(-9, 9), st.integers(-9, 9), st.integers(-4, 4).filter(bool))
 def test_a_range_is_that_of_python(start: int, stop: int, step: int) -> None:
     matrix = {"n": {"range": {"start": start, "stop": stop, "step": step}}}
@@ -417,7 +417,7 @@ def test_a_nested_cut_is_found_where_it_was_written(several: Workflow) -> None:
 # --- invariants ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_stages_stand_below_all_that_they_need(data: st.DataObject) -> None:
     names = data.draw(st.permutations("abcdefgh"))
@@ -442,7 +442,7 @@ def shuffled(value: object, draw: random.Random, key: object = None) -> object:
 ORIGINALS = {path.name: load(path).data for path in sorted(WORKFLOWS.glob("good_*.yaml"))}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(ORIGINALS)), st.randoms(use_true_random=False))
 def test_the_order_of_mappings_means_nothing(name: str, draw: random.Random) -> None:
     data = {key: value for key, value in ORIGINALS[name].items() if key != "use"}  # profiles are relative to a file

@@ -19,7 +19,7 @@ from fasthep_archive.operations.histogram import Hist
 from fasthep_archive.operations.protocol import Part
 from fasthep_archive.operations.stream import Factor, Shift
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 EDGES = [0.0, 10.0, 20.0, 30.0]
 REGULAR = {"low": 0, "high": 30, "nbins": 3}

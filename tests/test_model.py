@@ -556,13 +556,13 @@ def documents(draw: st.DrawFn) -> dict:
     }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(documents())
 def test_any_document_survives_the_way_there_and_back(document: dict) -> None:
     assert_round_trip(sound(document))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(documents())
 def test_yaml_and_json_mean_the_same(tmp_path_factory: pytest.TempPathFactory, document: dict) -> None:
     path = tmp_path_factory.mktemp("yaml") / "test.yaml"
@@ -605,7 +605,7 @@ junk = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_damaged_document_gives_faults_and_never_a_crash(data: st.DataObject) -> None:
     document = copy.deepcopy(data.draw(st.sampled_from(ORIGINALS)))

@@ -101,7 +101,7 @@ def equal(one: Moments, other: Moments) -> bool:
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["counted", "weighted"])
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(fills=st.lists(st.tuples(usual, usual), max_size=12))
 @example(fills=[(1.0, 0.1)] * 3)
 @example(fills=[(0.1, 91.2)])
@@ -115,7 +115,7 @@ def test_mean_and_variance_are_rounded_once(weighted: bool, kernel_cache: Path, 
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["counted", "weighted"])
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(fills=st.lists(st.tuples(extreme, extreme), max_size=6))
 @example(fills=[(1.0, math.inf), (1.0, 2.0)])
 @example(fills=[(-1.0, math.inf), (-1.0, 2.0)])
@@ -133,7 +133,7 @@ def test_any_doubles_follow_the_rules(weighted: bool, kernel_cache: Path, fills:
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["counted", "weighted"])
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data(), fills=st.lists(st.tuples(anything, anything, st.integers(-1, 3)), max_size=15))
 def test_any_partition_in_any_order_gives_the_same_bytes(
     weighted: bool, kernel_cache: Path, data: st.DataObject, fills: list[tuple[float, float, int]]
@@ -154,7 +154,7 @@ def test_any_partition_in_any_order_gives_the_same_bytes(
         assert getattr(total, name)().tobytes() == getattr(whole, name)().tobytes()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(fills=st.lists(st.tuples(extreme, extreme), max_size=9))
 def test_compiled_and_interpreted_products_agree(kernel_cache: Path, fills: list[Fill]):
     a, b = (np.array(column, float) for column in zip(*fills, strict=True)) if fills else (np.empty(0), np.empty(0))

@@ -12,7 +12,7 @@ from fasthep_archive.data.products import Cutflow
 from fasthep_archive.formula.columns import Column
 from fasthep_archive.operations.cutflow import CutflowSelection
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 EVENT = st.fixed_dictionaries(
     {

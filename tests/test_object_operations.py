@@ -78,7 +78,7 @@ def events_of(seed: int, size: int) -> dict[str, list]:
 
 
 def random_events(test: Callable[[Events], None]) -> Callable[[], None]:
-    @settings(max_examples=25, deadline=None, print_blob=False)
+    @settings(max_examples=25, print_blob=False)
     @given(seed=st.integers(0, 2**32), size=st.sampled_from([0, 1, 2, 8]))
     def checked(seed: int, size: int) -> None:
         test(events_of(seed, size))

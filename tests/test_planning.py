@@ -23,6 +23,14 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write_tree(desk / "copy.root", weighted=True)
     _write_tree(desk / "unweighted.root", weighted=False)
     _write_ntuple(desk / "tuple.root")
+    with uproot.recreate(desk / "with_e.root") as file:
+        columns = {
+            "NPV": np.array([1, 2, 3]),
+            "e": np.ones(3),
+            "Jet": ak.zip({"Pt": [[1.0], [], []], "e": [[1.0], [], []]}),
+        }
+        file.mktree("events", {name: _type(column) for name, column in columns.items()})
+        file["events"].extend(columns)
     whole = (desk / "events.root").read_bytes()
     (desk / "truncated.root").write_bytes(whole[: len(whole) // 2])
     (desk / "text.root").write_text("MET NPV\n20 3\n")
@@ -80,3 +88,17 @@ def test_check_says(
     assert status == 2
     assert said.out == ""
     assert said.err.replace(str(desk), "<here>") == workflow.with_suffix(".expected").read_text()
+
+
+def test_a_constant_that_may_have_been_meant_for_a_column_is_told(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(desk)
+    text = (PLANNING / "constant_in_some_files.yaml").read_text().replace("with_e.root", "copy.root")
+    Path("constant.yaml").write_text(text)
+    assert main(["check", "constant.yaml"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[:2] == [
+        "warning: constant.yaml:6:75: 'e' is 2.71828... here: no file has a column 'e'",
+        "warning: constant.yaml:7:122: 'e' is 2.71828... here: no file has a column 'Jet_e'",
+    ]

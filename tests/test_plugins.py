@@ -9,7 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
+from fasthep_archive.archive import open_bundle
 from fasthep_archive.archive.surroundings import roots
+from fasthep_archive.report.foreign import needed
 from fasthep_archive.workflow.document import load
 from fasthep_archive.workflow.model import build
 
@@ -167,6 +169,10 @@ def test_a_bundle_carries_the_wheels_of_its_plugins(python, tmp_path):
     names = zipfile.ZipFile(tmp_path / "w.crate.zip").namelist()
     carried = [name.rpartition("/")[2] for name in names if name.endswith(".whl")]
     assert {name.partition("-")[0] for name in carried} >= {"demosides", "demoscale", "fasthep_archive"}
+    with open_bundle(tmp_path / "w.crate.zip") as bundle:  # here, where they are not installed
+        told = needed(bundle).rows
+    assert ("source", "lines", "demosides 1.0") in told
+    assert ("operation", "demo.scale", "demoscale 1.0") in told
 
 
 def test_an_unknown_parameter_is_a_located_fault(python, tmp_path):

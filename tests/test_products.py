@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import uhi.io.json
 import uhi.schema
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fasthep_archive.data import histograms, strictjson
@@ -248,7 +248,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(json_values)
 def test_written_json_reads_back(value):
     try:

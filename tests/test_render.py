@@ -356,7 +356,7 @@ def test_a_heat_map_takes_the_axes_that_the_style_names() -> None:
 # --- intervals -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.just(0.0) | st.floats(0.05, 3000))
 @pytest.mark.slow
 def test_intervals_against_mpmath(count: float) -> None:

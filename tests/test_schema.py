@@ -210,7 +210,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(anything, st.sampled_from(LANGUAGES))
 def test_every_violation_of_any_document_is_told_at_a_place_in_it(document: object, language: str) -> None:
     found = problems(document, language)

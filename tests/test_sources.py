@@ -344,7 +344,7 @@ def jagged(draw):
     return values, Column(np.array([value for row in values for value in row], float), offsets)
 
 
-@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(jagged(), st.data())
 def test_selected_events_are_those_of_python(made, data):
     values, column = made
@@ -353,7 +353,6 @@ def test_selected_events_are_those_of_python(made, data):
     assert plain(selected(column, np.array(mask, bool))) == kept
 
 
-@settings(deadline=None)
 @given(st.lists(jagged(), min_size=1, max_size=4))
 def test_concatenated_columns_are_lists_one_after_the_other(made):
     assert plain(concatenated([column for _, column in made])) == [row for values, _ in made for row in values]

@@ -113,6 +113,23 @@ def test_a_pattern_becomes_the_files_that_it_stands_for(place: Path, tmp_path: P
     assert read(staged.path(staged.main)).datasets[0].files == ("../inputs/ww.root", "../inputs/zz.root")
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("form", ["    files:\n    - {}\n", "    files: [{}]\n", "    files: [zz.root, {}]\n"])
+def test_an_alias_of_a_pattern_becomes_the_files_that_it_stands_for(
+    place: Path, tmp_path: Path, form: str, quote: str
+) -> None:
+    (place / "thesis" / "data" / "zz.root").write_text("zz")
+    main = place / "thesis" / "workflow.yaml"
+    first, again = form.format(f"&all {quote}data/*.root{quote}"), form.format("*all")
+    main.write_text(f"{HEAD}data:\n  datasets:\n  - name: ww\n{first}  - name: again  # *all\n{again}{STAGES}")
+    workflow = expanded(read(main), place, lambda fault: pytest.fail(fault.message))
+    located = {name: place / "thesis" / name for item in workflow.datasets for name in item.files}
+    staged = stage(workflow, located, tmp_path / "staged")
+    names = [[staged.inputs[name].replace("data/", "../") for name in item.files] for item in workflow.datasets]
+    assert [list(item.files) for item in read(staged.path(staged.main)).datasets] == names
+    assert len(names[1]) == 3 if "zz" in form else 2
+
+
 @pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "byte order mark"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
 def test_marks_and_line_ends_stay(staged: Author, place: Path, start: str, end: str) -> None:

@@ -71,7 +71,6 @@ def equal_states(left, right):
     )
 
 
-@settings(deadline=None)
 @given(values)
 @example([LARGEST, LARGEST, -LARGEST])
 @example([LARGEST, 2.0**970])  # a tie between the largest double and infinity
@@ -86,7 +85,7 @@ def test_a_sum_is_the_real_sum_rounded_once(kernel_cache: Path, terms):
 
 
 @given(st.lists(st.tuples(st.integers(-1, 3), anything), max_size=20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_compiled_and_interpreted_kernels_agree(kernel_cache: Path, fills):
     cells = np.array([cell for cell, _ in fills], np.int64)
     weights = np.array([weight for _, weight in fills], float)
@@ -134,7 +133,7 @@ def test_special_values_follow_the_profile(kernel_cache: Path, terms, expected):
     st.randoms(use_true_random=False),
     st.integers(1, 6),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_order_partition_and_merge_tree_leave_no_trace(kernel_cache: Path, fills, random, parts):
     whole = WeightedSums(4, cache=kernel_cache)
     whole.add(np.array([cell for cell, _ in fills], np.int64), np.array([weight for _, weight in fills], float))
@@ -167,7 +166,7 @@ adversarial = st.one_of(
     st.randoms(use_true_random=False),
     st.lists(st.integers(0, 160), max_size=4),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_bin_is_what_fsum_gives(kernel_cache: Path, fills, cancelling, random, cuts):
     """Filled in any order and any partition, the parts merged."""
     if cancelling:
@@ -189,7 +188,7 @@ parts_of_a_sum = st.lists(st.tuples(st.integers(-1, 2), st.one_of(anything, adve
 
 
 @given(parts_of_a_sum, parts_of_a_sum, parts_of_a_sum)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_merging_is_associative_and_commutative(kernel_cache: Path, a, b, c):
     """In states, that is in every bit that is kept, not only in what they are rounded to."""
 
@@ -208,7 +207,6 @@ def test_merging_is_associative_and_commutative(kernel_cache: Path, a, b, c):
     assert equal_states(left, filled([*b, *c, *a]).state())
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-2, 3), anything), max_size=60))
 def test_weighted_sums_are_counts_sum_of_weights_and_of_rounded_squares(kernel_cache: Path, fills):
     total = WeightedSums(3, cache=kernel_cache)

@@ -32,7 +32,7 @@ from fasthep_archive.operations.values import ArchiveValues
 from fasthep_archive.workflow.document import from_json
 from fasthep_archive.workflow.model import build
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 DATASETS = (
     DatasetFacts(name="data", eventtype="data", group="data"),

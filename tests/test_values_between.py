@@ -8,6 +8,7 @@ import pytest
 from shifted import Desk, files, keys, variation, write_file
 
 from fasthep_archive.errors import TaskError, UsageError
+from fasthep_archive.execution.asked import Asked
 from fasthep_archive.execution.plan import Merge, Plan
 from fasthep_archive.execution.selection import selected
 from fasthep_archive.execution.store import Store
@@ -141,7 +142,7 @@ def wanted(desk: Desk, text: str = WORKFLOW, **asked: list[str]) -> tuple[Plan, 
     parts = tuple(SubWorkflow(name=name, stages=stages, path=()) for name, stages in names)
     workflow = replace(workflow, workflows=parts)
     plan, _ = desk.planned(workflow)
-    return selected(plan, workflow, **asked), workflow
+    return selected(plan, workflow, Asked(**{name: tuple(names) for name, names in asked.items()})), workflow
 
 
 def kept(plan: Plan) -> dict[str, bool]:
@@ -162,17 +163,25 @@ def test_a_named_workflow_comes_with_all_that_it_needs(desk: Desk) -> None:
 
 
 def test_what_a_named_stage_needs_is_computed_and_not_kept(desk: Desk) -> None:
-    plan, _ = wanted(desk, stages=["Signal"])
+    plan, _ = wanted(desk, only=["Signal"])
     assert kept(plan) == {"Control": False, "Scale": False, "Signal": True}
     assert set(files(desk.run(plan))) == {"histograms/Signal.json"}
     assert plan.outputs == ("histograms/Signal.json",)
+
+
+def test_a_stage_of_another_workflow_is_not_one_of_the_named(desk: Desk) -> None:
+    assert kept(wanted(desk, workflows=["control"], only=["Control"])[0]) == {"Control": True}
+    with pytest.raises(UsageError, match="--only Plain: no stage of that name leaves a product"):
+        wanted(desk, workflows=["control"], only=["Plain"])
 
 
 def test_unknown_names_are_refused(desk: Desk) -> None:
     with pytest.raises(UsageError, match="--workflow sigal: the document has no workflow of that name"):
         wanted(desk, workflows=["sigal"])
     with pytest.raises(UsageError, match="--only Vars: no stage of that name leaves a product"):
-        wanted(desk, stages=["Vars"])
+        wanted(desk, only=["Vars"])
+    with pytest.raises(UsageError, match="--with Plan: no stage of that name leaves a product"):
+        wanted(desk, also=["Plan"])
 
 
 def test_manual_stages_and_what_needs_them_wait_until_they_are_asked_for(desk: Desk) -> None:
@@ -180,9 +189,12 @@ def test_manual_stages_and_what_needs_them_wait_until_they_are_asked_for(desk: D
     stages = tuple(replace(stage, when="manual") if stage.id == "Scale" else stage for stage in workflow.stages)
     workflow = replace(workflow, stages=stages)
     plan, _ = desk.planned(workflow)
-    assert kept(selected(plan, workflow)) == {"Control": True, "Plain": True}
-    assert kept(selected(plan, workflow, stages=["Scale"])) == {"Control": False, "Scale": True}
-    assert kept(selected(plan, workflow, stages=["Signal"])) == {"Control": False, "Scale": False, "Signal": True}
+    assert kept(selected(plan, workflow, Asked())) == {"Control": True, "Plain": True}
+    assert kept(selected(plan, workflow, Asked(only=("Scale",)))) == {"Control": False, "Scale": True}
+    found = selected(plan, workflow, Asked(only=("Signal",)))
+    assert kept(found) == {"Control": False, "Scale": False, "Signal": True}
+    everything = dict.fromkeys(("Control", "Scale", "Signal", "Plain"), True)
+    assert kept(selected(plan, workflow, Asked(also=("Signal",)))) == everything
 
 
 def test_the_graph_of_a_plan_is_in_order(desk: Desk) -> None:

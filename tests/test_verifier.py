@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -440,18 +441,36 @@ LATER = {
 
 
 def test_the_program_has_the_grammar_of_python_3_8() -> None:
-    ast.parse(program.program(), feature_version=(3, 8))
+    ast.parse(program.source(), feature_version=(3, 8))
+
+
+def test_an_older_python_is_told_what_it_needs(bundle: Path) -> None:
+    ast.parse(program.program(), feature_version=(3, 4))
+    head = program.program().split(b"\n# body\n")[0]
+    assert head.isascii()
+    for python in (python for version, python in pythons(first=6).items() if version in ("3.6", "3.7")):
+        done = subprocess.run([python, bundle], capture_output=True, check=False, text=True)
+        assert done.returncode == 1
+        assert done.stderr.startswith("this needs Python 3.8 or newer, and here runs Python 3.")
+
+
+def test_a_traceback_of_the_program_shows_its_lines(tmp_path: Path) -> None:
+    path = tmp_path / "__main__.py"
+    path.write_bytes(program.program())
+    names = runpy.run_path(str(path), run_name="program")
+    lines = path.read_text().splitlines()
+    assert lines[names["main"].__code__.co_firstlineno - 1].startswith("def main(")
 
 
 def test_the_program_imports_the_standard_library_alone() -> None:
-    tree = ast.parse(program.program())
+    tree = ast.parse(program.source())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert imported <= ALLOWED
 
 
 def test_the_program_uses_nothing_that_came_after_python_3_8() -> None:
-    tree = ast.parse(program.program())
+    tree = ast.parse(program.source())
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}

@@ -38,7 +38,7 @@ def graph(
     context = surroundings(cache, None, NoProgress())
     read = document(workflow, language)
     found = checked(read, context, "none", None, fetching=False)
-    if not any(is_remote(file) for dataset in found.workflow.datasets for file in dataset.files):
+    if not any(is_remote(name) for _, name in found.workflow.named_files()):
         found = checked(read, context, "remembered", None, fetching=False)  # keys, to look for in the store
     products: dict[str, tuple[str, ...]] = {}
     for node in found.plan.nodes:

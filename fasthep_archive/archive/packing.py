@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fasthep_archive.archive.checking import Checked, checked, document, resolved
 from fasthep_archive.archive.gating import Gate
-from fasthep_archive.archive.running import Device, Ran, Wanted, carry_out, selected
+from fasthep_archive.archive.running import Device, Ran, Wanted, asked, carry_out, selected
 from fasthep_archive.archive.sealing import Sealed, sealed
 from fasthep_archive.archive.surroundings import (
     AnyPath,
@@ -69,6 +69,9 @@ def pack(
     platforms: Sequence[str] = (),
     index: bool = True,
     allow: Sequence[str] = (),
+    only: Sequence[str] = (),
+    workflows: Sequence[str] = (),
+    also: Sequence[str] = (),
     device: Device = "auto",
     workers: int | None = None,
     chunk: int | None = None,
@@ -83,6 +86,8 @@ def pack(
     :param platforms: platforms besides this one whose wheels a fat bundle carries, in pip's words.
     :param index: whether a package index may be asked for hashes and wheels.
     :param allow: ids of what the gate refused and the author lets through.
+    :param only: stages whose products are packed, :param workflows: of these workflows of the document, :param also:
+        stages with ``when: manual`` that are carried out too, as in ``run``; a replay runs the same.
     :param device: where passes are computed. :param executor: what computes, as in ``run``.
     :raises UsageError: for platforms without a fat bundle, or a place where nothing can be written.
     :raises WorkflowError: for faults of the document, and for secrets and paths that must not be published.
@@ -93,7 +98,8 @@ def pack(
     if platforms and form != "fat":
         raise UsageError("--platform names wheels to carry, and only a fat bundle carries them", hint="say --fat too")
     context = surroundings(cache, workers, progress, executor)
-    found = checked(document(workflow, language), context, "none", chunk)
+    wanted = Wanted(asked=asked(only, workflows, also), device=device)
+    found = selected(checked(document(workflow, language), context, "none", chunk), wanted.asked)
     target = bundle_target(Path(bundle if bundle is not None else f"{found.workflow.name}{SUFFIX}"))
     with in_use(context), workspace(target.parent) as space:
         located = {file.name: file.path for file in found.plan.inputs}
@@ -103,8 +109,7 @@ def pack(
         prepared = _prepared(
             found.workflow, space / "wheels", context, fat=form == "fat", platforms=platforms, index=index
         )
-        wanted = Wanted(device=device)
-        again = selected(checked(resolved(staged.resolved), context, "read", chunk), wanted)
+        again = selected(checked(resolved(staged.resolved), context, "read", chunk), wanted.asked)
         ran = carry_out(again, wanted, empty_store(space), space / "run", context)
         gate.opened(ran)
         contents = _contents(staged, ran, prepared, _left_out(ran.record, form, data), context)

@@ -24,6 +24,7 @@ from fasthep_archive.archive.surroundings import (
 from fasthep_archive.context import PROCESSES, Context, Progress
 
 if TYPE_CHECKING:
+    from fasthep_archive.execution.asked import Asked
     from fasthep_archive.execution.explain import Explained
     from fasthep_archive.execution.record import Record
     from fasthep_archive.execution.store import Store
@@ -42,10 +43,9 @@ class Ran:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """What is asked of a run: some stages' products, some workflows, a device. By default all, wherever it can be."""
+    """What is asked of a run: a part of the document, a device."""
 
-    stages: tuple[str, ...] = ()
-    workflows: tuple[str, ...] = ()
+    asked: Asked
     device: Device = "auto"
 
 
@@ -55,6 +55,7 @@ def run(
     *,
     only: Sequence[str] = (),
     workflows: Sequence[str] = (),
+    also: Sequence[str] = (),
     device: Device = "auto",
     workers: int | None = None,
     chunk: int | None = None,
@@ -68,6 +69,7 @@ def run(
 
     :param only: stages whose products are wanted; all by default, but for those with ``when: manual``.
     :param workflows: the document's workflows that are wanted, with everything that they need; all by default.
+    :param also: stages with ``when: manual`` that are wanted too.
     :param device: where passes are computed.
     :param workers: processes; the number of usable CPUs by default.
     :param chunk: events per partition.
@@ -75,9 +77,9 @@ def run(
     :raises TaskError: after everything that does not depend on the failed task was written.
     """
     context = surroundings(cache, workers, progress, executor)
-    wanted = Wanted(stages=tuple(only), workflows=tuple(workflows), device=device)
+    wanted = Wanted(asked=asked(only, workflows, also), device=device)
     with in_use(context), chosen_store(context, reuse=reuse) as store:
-        found = selected(checked(document(workflow, language), context, "remembered", chunk), wanted)
+        found = selected(checked(document(workflow, language), context, "remembered", chunk), wanted.asked)
         ran = carry_out(found, wanted, store, claimed(Path(directory)), context)
         _remember(found, store)
     return ran
@@ -88,6 +90,7 @@ def explain(
     *,
     only: Sequence[str] = (),
     workflows: Sequence[str] = (),
+    also: Sequence[str] = (),
     chunk: int | None = None,
     language: str | None = None,
     cache: AnyPath | None = None,
@@ -98,19 +101,25 @@ def explain(
     from fasthep_archive.execution.ledger import read_ledger
 
     context = surroundings(cache, None, progress)
-    wanted = Wanted(stages=tuple(only), workflows=tuple(workflows))
-    found = selected(checked(document(workflow, language), context, "remembered", chunk), wanted)
+    part = asked(only, workflows, also)
+    found = selected(checked(document(workflow, language), context, "remembered", chunk), part)
     with chosen_store(context, reuse=True) as store:
         before = read_ledger(store.root, found.workflow)
         return execution.explain(found.plan, found.workflow, store, before, code_version())
 
 
-def selected(found: Checked, wanted: Wanted) -> Checked:
-    """Return the part of the plan that is wanted."""
-    from fasthep_archive.execution.selection import selected as part
+def asked(only: Sequence[str] = (), workflows: Sequence[str] = (), also: Sequence[str] = ()) -> Asked:
+    """Return what a verb is asked for."""
+    from fasthep_archive.execution.asked import Asked
 
-    plan = part(found.plan, found.workflow, workflows=wanted.workflows, stages=wanted.stages)
-    return Checked(workflow=found.workflow, plan=plan)
+    return Asked(workflows=tuple(workflows), only=tuple(only), also=tuple(also))
+
+
+def selected(found: Checked, asked: Asked) -> Checked:
+    """Return the part of the plan that is asked for."""
+    from fasthep_archive.execution import selection
+
+    return Checked(workflow=found.workflow, plan=selection.selected(found.plan, found.workflow, asked))
 
 
 def carry_out(found: Checked, wanted: Wanted, store: Store, directory: Path, context: Context) -> Ran:
@@ -135,7 +144,7 @@ def carry_out(found: Checked, wanted: Wanted, store: Store, directory: Path, con
         ended=datetime.now(UTC).replace(microsecond=0) if context.measured else context.now,
         seconds=time.perf_counter() - begun,
     )
-    write_run(directory, record, results, replacing=not wanted.stages and not wanted.workflows)
+    write_run(directory, record, results, replacing=not wanted.asked.part)
     results.raise_failures()
     return Ran(record=record, directory=directory)
 

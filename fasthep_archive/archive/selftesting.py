@@ -70,7 +70,7 @@ def selftest(*, cache: AnyPath | None = None) -> SelfTested:
 
 
 def _compile(directory: Path, workers: int) -> None:
-    """Compile the elementary functions that ``directory`` lacks, on all cores: one by one they take seven seconds."""
+    """Compile the elementary functions that ``directory`` lacks, on all cores: one by one they take four seconds."""
     from fasthep_archive.kernels import strip_code
     from fasthep_archive.kernels.elementary.rounded import NAMES
 

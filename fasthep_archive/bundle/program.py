@@ -2,6 +2,9 @@
 
 Verbatim but for the imports, which stand together at the top, those of our own modules left out: in one file there is
 one namespace. The modules keep their names apart for that (a test says so).
+
+Python reads a whole file before it runs its first line, so one that is too old would say SyntaxError and no more. The
+program is therefore a text in a file that every Python since 2.7 reads, and that runs it where it can.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ MODULES = (*_VERIFY, *_REPLAY)
 _HEAD = '''#!/usr/bin/env python3
 """Verifies and replays the bundle that it is in, with Python 3.8 or newer: ``python3 NAME.crate.zip --help``."""
 
-from __future__ import annotations
-
 import os
 import sys
+
+if sys.version_info < (3, 8):
+    sys.exit("this needs Python 3.8 or newer, and here runs Python %d.%d: name another" % sys.version_info[:2])
 
 _HERE = os.path.abspath(__file__)
 _OWN = os.path.dirname(_HERE) if os.path.basename(_HERE) == "__main__.py" else os.path.splitext(_HERE)[0]
@@ -41,7 +45,12 @@ if __name__ == "__main__":
     if hashlib.sha256(__loader__.get_data(__file__).split(b"\\n# body\\n")[-1]).hexdigest() != _SOUND:
         sys.exit("__main__.py is damaged")
 # body
+_PROGRAM = r\'\'\'
 '''
+_MARK = "\n# body\n"
+_FOOT = """\'\'\'
+exec(compile("\\n" * LINES + _PROGRAM, __file__, "exec"))
+"""
 _TAIL = """
 
 if __name__ == "__main__":
@@ -59,10 +68,20 @@ if __name__ == "__main__":
 @cache
 def program() -> bytes:
     """Return ``__main__.py``: the same bytes for the same version of this package."""
+    head, text = _HEAD.split(_MARK), source()
+    if "'''" in text or not text.isascii():
+        raise ValueError("this program can't be a text between three quotes that every Python reads alike")
+    lines = head[0].count("\n") + _MARK.count("\n")  # so that a traceback shows the right ones
+    body = f"{head[1]}{text}{_FOOT.replace('LINES', str(lines))}".encode()
+    return (head[0] + _MARK).replace("DIGEST", of_bytes(body)).encode() + body
+
+
+def source() -> str:
+    """Return the program itself, for Python 3.8 and newer."""
     sources = {name: Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
     bodies = (f"\n\n# {f' {name}.py ':=^116}\n\n{_body(source)}\n" for name, source in sources.items())
-    text = f"{_imports(sources.values())}\n{''.join(bodies)}{_TAIL}".encode()
-    return _HEAD.replace("DIGEST", of_bytes(text)).encode() + text
+    imports = "from __future__ import annotations\n\nimport os\nimport sys\n" + _imports(sources.values())
+    return f"{imports}\n{''.join(bodies)}{_TAIL}"
 
 
 def _statements(source: str) -> list[ast.Import | ast.ImportFrom]:

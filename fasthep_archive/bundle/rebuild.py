@@ -44,6 +44,8 @@ TOOL = "fasthep_archive"
 ENVIRONMENTS = "environments"
 """Where the cache has what was rebuilt."""
 
+_THERE = "fasthep-archive replay BUNDLE --env current"
+"""Replays in the environment that it is installed in; this program has no ``--env``."""
 _COMPLETE = "complete.json"
 _PIP = re.compile(re.escape(WHEELS) + r"pip-[^/]+\.whl")
 _INSTALLED = """
@@ -95,7 +97,7 @@ def build(
     """
     if LOCK not in package.members:
         message = "the bundle locks no environment"
-        raise CannotRebuild(message, "install fasthep-archive, and replay with 'fasthep-archive replay --env current'")
+        raise CannotRebuild(message, f"install fasthep-archive, and run '{_THERE}'")
     wanted = recorded(package, verification)
     interpreter = suitable(wanted, python, environ)
     key = _key(verification.bag.payload[LOCK], interpreter)
@@ -260,7 +262,7 @@ def _build(
     pips = sorted(filter(_PIP.fullmatch, bundle.package.members))
     if not pips or REQUIREMENTS not in bundle.package.members:
         message = f"the bundle carries no pip, or no {REQUIREMENTS}, to install its environment with"
-        raise CannotRebuild(message, f"install {LOCK} with a tool of yours, and replay there with --env current")
+        raise CannotRebuild(message, f"install {LOCK} with a tool of yours, and run there '{_THERE}'")
     with tempfile.TemporaryDirectory(dir=str(place), prefix="from-") as directory:
         pip, lock, requirements = bundle.take([pips[-1], LOCK, REQUIREMENTS], Path(directory))
         needs = survey(interpreter, pip, lock, environ)
@@ -296,7 +298,7 @@ def _complete(place: Path, made: Path, environ: Mapping[str, str]) -> None:
     """Mark an environment as complete."""
     records: Mapping[str, Any] = json.loads(answered([str(_python_of(made)), "-I", "-c", _INSTALLED], environ))
     if not any(Path(record).parent.name.startswith(f"{TOOL}-") for record in records):
-        raise CannotRebuild("the lock lacks fasthep-archive, which replays", "replay with --env current")
+        raise CannotRebuild("the lock lacks fasthep-archive, which replays", f"install it, and run '{_THERE}'")
     fresh = made / _COMPLETE
     fresh.write_text(json.dumps({"directory": made.name, "records": records}, indent=1), encoding="utf-8")
     os.replace(fresh, place / _COMPLETE)

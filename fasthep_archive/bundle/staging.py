@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import yaml
+
 from fasthep_archive.bundle import layout
 from fasthep_archive.digest import JSON, canonical
 from fasthep_archive.errors import DataError, writing
@@ -154,11 +156,7 @@ def _copied(workflow: Workflow, relative: Mapping[str, str], root: Path) -> Iter
 def _named_files(workflow: Workflow, relative: Mapping[str, str]) -> Mapping[str, Sequence[_Mention]]:
     """Return where each document names input files of this machine."""
     document = workflow.document
-    names: list[tuple[DocumentPath, str]] = [
-        ((*dataset.path, "files", number), file)
-        for dataset in workflow.datasets
-        for number, file in enumerate(dataset.files)
-    ]
+    names: list[tuple[DocumentPath, str]] = list(workflow.named_files())
     names += [((*item.path, "file"), item.file) for item in workflow.archive.inputs]
     found: dict[str, list[_Mention]] = {}
     for path, name in names:
@@ -208,22 +206,44 @@ _QUOTED = {"'": re.compile(r"(?:[^']|'')*"), '"': re.compile(r'(?:[^"\\]|\\.)*',
 """What stands between the quotes of a text in YAML 1.2 (sections 7.3.1 and 7.3.2)."""
 
 
-_ITEM = re.compile(r"-[ \t]+(?:&\S+[ \t]+)?[\"']?$")
-"""What stands on the line before an entry of a list in block style (YAML 1.2, section 8.2.1)."""
+_ITEM = re.compile(r"-[ \t]+(?:&\S+[ \t]+)?(?:[\"']|\*\S+)?$")
+"""What stands on the line before an entry of a list in block style (YAML 1.2, section 8.2.1), or is an alias there."""
 
 
 def _changes(mentions: Iterable[_Mention], text: str) -> Sequence[_Change]:
-    """Return what is changed in a file's ``text``: for a pattern, all files that it stands for become entries."""
+    """Return what is changed in a file's ``text``: for a pattern, all files that it stands for become entries.
+
+    So they do where an alias repeats the pattern, as that stands for the first of them now.
+    """
     news: dict[tuple[int, int, str | None], dict[str, None]] = {}
     for each in mentions:
         news.setdefault((*_extent(each.place, each.old, text), each.place.quote), {})[each.new] = None
     changes = []
     for (start, end, quote), names in news.items():
-        line = text[text.rfind("\n", 0, start) + 1 : start]
-        item = _ITEM.search(line)
-        between = f"\n{' ' * item.start()}- " if item else ", "
-        changes.append(_Change(start, end, f"{quote or ''}{between}{quote or ''}".join(names)))
+        changes.append(_Change(start, end, f"{quote or ''}{_between(text, start)}{quote or ''}".join(names)))
+        more = [f"{quote or ''}{name}{quote or ''}" for name in list(names)[1:]]
+        aliases = _aliases(text, start - len(quote or "")) if more else ()
+        changes += (_Change(end, end, "".join(_between(text, end) + name for name in more)) for end in aliases)
     return changes
+
+
+def _between(text: str, index: int) -> str:
+    """Return what separates the entry of a list that stands at ``index``, or ends there, from the next."""
+    line = text[text.rfind("\n", 0, index) + 1 : index]
+    item = _ITEM.search(line)
+    return f"\n{' ' * item.start()}- " if item else ", "
+
+
+def _aliases(text: str, start: int) -> Iterator[int]:
+    """Yield where the aliases end of the value that starts at ``start``."""
+    anchors: dict[str, int] = {}
+    named: str | None = None
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken) and anchors.get(token.value) == start:
+            yield token.end_mark.index
+        if named is not None:
+            anchors[named] = token.start_mark.index
+        named = token.value if isinstance(token, yaml.AnchorToken) else None
 
 
 def _extent(place: Place, value: str, text: str) -> tuple[int, int]:

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -75,11 +77,16 @@ def described(fault: Fault) -> dict[str, JSON]:
     }
 
 
-def progress_bar(options: argparse.Namespace) -> Progress:
-    """Return how long work is shown: on a terminal, in a log, or not at all."""
+@contextmanager
+def progress_bar(options: argparse.Namespace) -> Iterator[Progress]:
+    """Give how long work is shown, on a terminal, in a log, or not at all, and take it away at the end."""
     from fasthep_archive.report.terminal import progress
 
-    return progress(sys.stderr, quiet=options.quiet, terminal=sys.stderr.isatty())
+    bar = progress(sys.stderr, quiet=options.quiet, terminal=sys.stderr.isatty())
+    try:
+        yield bar
+    finally:
+        bar.close()
 
 
 def screen(stream: TextIO) -> Screen:

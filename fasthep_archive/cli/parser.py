@@ -64,24 +64,14 @@ def _add_check(commands: _Commands) -> None:
     )
     _workflow_options(parser)
     parser.add_argument("--departures", action="store_true", help="list where FAST-HEP would give something else")
-    parser.add_argument("--json", action="store_true", help="print the faults as JSON")
+    _json_option(parser, "the faults")
 
 
 def _add_run(commands: _Commands) -> None:
     parser = _verb(commands, "run", verbs.run, "run a workflow; what was computed before is not computed again")
     _workflow_options(parser)
     parser.add_argument("-o", "--output", metavar="DIR", default="out", help="where products go (default: %(default)s)")
-    parser.add_argument(
-        "--only", metavar="STAGE", action="append", default=[], help="make this stage's product only; repeatable"
-    )
-    parser.add_argument(
-        "--workflow",
-        dest="workflows",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="run this workflow of the document, and what it needs; repeatable (default: all)",
-    )
+    _selection_options(parser)
     parser.add_argument(
         "--explain", action="store_true", help="say for every task whether it would be computed, and why; run nothing"
     )
@@ -95,6 +85,7 @@ def _add_pack(commands: _Commands) -> None:
     )
     _workflow_options(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="the bundle (default: NAME.crate.zip)")
+    _selection_options(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--thin", dest="form", action="store_const", const="thin", help="refer to inputs, wheels and large outputs"
@@ -109,30 +100,23 @@ def _add_pack(commands: _Commands) -> None:
         default="auto",
         help="include inputs, or refer to them (auto: include up to 50 MB in all)",
     )
-    parser.add_argument(
-        "--platform",
-        metavar="TAG",
-        action="append",
-        default=[],
-        help="with --fat: carry the wheels of this platform too, such as win_amd64; repeatable",
-    )
+    carried = "with --fat: carry the wheels of this platform too, such as win_amd64"
+    _listed(parser, "--platform", "TAG", carried, name="platforms")
     parser.add_argument("--no-index", action="store_true", help="ask no package index for hashes and wheels")
-    parser.add_argument(
-        "--allow", metavar="ID", action="append", default=[], help="let through what packing refused under this id"
-    )
+    _listed(parser, "--allow", "ID", "let through what packing refused under this id")
     _run_options(parser, "path, size and identity of the bundle")
 
 
 def _add_inspect(commands: _Commands) -> None:
     parser = _verb(commands, "inspect", verbs.inspect, "show what a bundle holds")
-    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle, or the directory that it was unpacked to")
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    _bundle_option(parser)
+    _json_option(parser, "it")
 
 
 def _add_verify(commands: _Commands) -> None:
     parser = _verb(commands, "verify", verbs.verify, "check every byte of a bundle; runs nothing from it")
-    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle, or the directory that it was unpacked to")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _bundle_option(parser)
+    _json_option(parser, "the result")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing unless something is wrong")
 
 
@@ -140,7 +124,7 @@ def _add_replay(commands: _Commands) -> None:
     parser = _verb(
         commands, "replay", verbs.replay, "run a bundle again and compare every output with the recorded one"
     )
-    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle, or the directory that it was unpacked to")
+    _bundle_option(parser)
     parser.add_argument(
         "-o", "--output", metavar="DIR", default="replay", help="where the new outputs go (default: %(default)s)"
     )
@@ -152,9 +136,7 @@ def _add_replay(commands: _Commands) -> None:
         help="run in this environment, in the locked one rebuilt, or in this one if it equals the lock (default: auto)",
     )
     parser.add_argument("--python", metavar="PATH", help="the interpreter to rebuild the environment with")
-    parser.add_argument(
-        "--only", metavar="STAGE", action="append", default=[], help="replay this stage's product only; repeatable"
-    )
+    _listed(parser, "--only", "STAGE", "replay this stage's product only")
     parser.add_argument("--data", metavar="DIR", help="a folder with the inputs that the bundle does not include")
     parser.add_argument("--fetch", action="store_true", help="fetch inputs that are not included from their addresses")
     _run_options(parser, "the verdicts")
@@ -164,19 +146,18 @@ def _add_diff(commands: _Commands) -> None:
     parser = _verb(commands, "diff", verbs.diff, "show what differs between two bundles, most likely cause first")
     parser.add_argument("before", metavar="A", help="a bundle, or the directory that it was unpacked to")
     parser.add_argument("after", metavar="B", help="another one")
-    parser.add_argument("--json", action="store_true", help="print the differences as JSON")
+    _json_option(parser, "the differences")
 
 
 def _add_hydrate(commands: _Commands) -> None:
     text = "write a bundle that includes the inputs and wheels which this one refers to, every digest verified"
     parser = _verb(commands, "hydrate", verbs.hydrate, text)
-    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle, or the directory that it was unpacked to")
+    _bundle_option(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="the new bundle (default: NAME.fat.crate.zip)")
     parser.add_argument("--wheels", metavar="DIR", help="a folder to take wheels from, before an index is asked")
     parser.add_argument("--data", metavar="DIR", help="a folder to take inputs from, before their addresses")
     parser.add_argument("--no-index", action="store_true", help="ask no package index")
-    parser.add_argument("--json", action="store_true", help="print path, size and identity of the bundle as JSON")
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
+    _told_options(parser, "path, size and identity of the bundle")
 
 
 def _add_graph(commands: _Commands) -> None:
@@ -192,15 +173,13 @@ def _add_cache(commands: _Commands) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="show what each area of the cache holds")
     listing.set_defaults(verb=verbs.cache_list)
-    listing.add_argument("--json", action="store_true", help="print it as JSON")
+    _json_option(listing, "it")
     pruning = actions.add_parser("prune", help="remove what was not used lately; all of it can be made again")
     pruning.set_defaults(verb=verbs.cache_prune)
     pruning.add_argument("--days", metavar="N", type=float, help="remove what was not used for N days")
     pruning.add_argument("--keep", metavar="MB", type=float, help="keep at most so much, what was used last")
-    pruning.add_argument(
-        "--area", dest="areas", metavar="AREA", action="append", default=[], help="of this area only; repeatable"
-    )
-    pruning.add_argument("--json", action="store_true", help="print what was removed as JSON")
+    _listed(pruning, "--area", "AREA", "of this area only", name="areas")
+    _json_option(pruning, "what was removed")
 
 
 def _add_migrate(commands: _Commands) -> None:
@@ -215,19 +194,37 @@ def _add_migrate(commands: _Commands) -> None:
 def _add_plugins(commands: _Commands) -> None:
     parser = _verb(commands, "plugins", verbs.plugins, "list installed plug-ins: what they provide, and who they are")
     parser.add_argument("--all", action="store_true", help="list what this package provides too")
-    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+    _json_option(parser, "the list")
 
 
 def _add_selftest(commands: _Commands) -> None:
     parser = _verb(
         commands, "selftest", verbs.selftest, "check that this machine computes what the numeric profile says"
     )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _json_option(parser, "the result")
+
+
+def _bundle_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="the bundle, or the directory that it was unpacked to")
 
 
 def _workflow_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("workflow", metavar="WORKFLOW", help="the workflow document (YAML)")
     parser.add_argument("--language", metavar="VERSION", help="read the document as this version of the language")
+
+
+def _listed(parser: argparse.ArgumentParser, option: str, metavar: str, text: str, name: str | None = None) -> None:
+    """Add an option that can be given several times; its values are the list ``name``."""
+    name = name or option.removeprefix("--")
+    parser.add_argument(option, dest=name, metavar=metavar, action="append", default=[], help=f"{text}; repeatable")
+
+
+def _selection_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says which part of a document is wanted."""
+    needed = "this workflow of the document, and what it needs (default: all)"
+    _listed(parser, "--workflow", "NAME", needed, name="workflows")
+    _listed(parser, "--only", "STAGE", "make this stage's product only")
+    _listed(parser, "--with", "STAGE", "make this stage's product too, though it says 'when: manual'", name="also")
 
 
 def _run_options(parser: argparse.ArgumentParser, result: str) -> None:
@@ -242,5 +239,13 @@ def _run_options(parser: argparse.ArgumentParser, result: str) -> None:
         default=PROCESSES,
         help="what computes: processes, dask=ADDRESS, dask=FILE, dask=htcondor, dask=slurm, mpi (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help=f"print {result} as JSON")
+    _told_options(parser, result)
+
+
+def _told_options(parser: argparse.ArgumentParser, result: str) -> None:
+    _json_option(parser, result)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no summary")
+
+
+def _json_option(parser: argparse.ArgumentParser, result: str) -> None:
+    parser.add_argument("--json", action="store_true", help=f"print {result} as JSON")

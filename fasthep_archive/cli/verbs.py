@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from fasthep_archive.bundle.form import counted
 from fasthep_archive.cli.output import agreed, described, print_json, progress_bar, screen, tell, tell_run, tell_sidecar
@@ -14,6 +14,34 @@ from fasthep_archive.errors import WorkflowError
 
 if TYPE_CHECKING:
     from fasthep_archive.workflow.departures import Departure
+
+
+class _Selection(TypedDict):
+    only: list[str]
+    workflows: list[str]
+    also: list[str]
+
+
+class _Computing(TypedDict):
+    device: Literal["auto", "cpu", "gpu"]
+    executor: str
+    workers: int | None
+    chunk: int | None
+
+
+def _selection(options: argparse.Namespace) -> _Selection:
+    """Return which part of a document is wanted."""
+    return {"only": options.only, "workflows": options.workflows, "also": options.also}
+
+
+def _computing(options: argparse.Namespace) -> _Computing:
+    """Return where and how it is computed."""
+    return {
+        "device": options.device,
+        "executor": options.executor,
+        "workers": options.workers,
+        "chunk": options.chunk,
+    }
 
 
 def init(options: argparse.Namespace) -> int:
@@ -70,23 +98,16 @@ def run(options: argparse.Namespace) -> int:
 
     if options.explain:
         return _explain(options)
-    progress = progress_bar(options)
-    try:
+    with progress_bar(options) as progress:
         ran = archive.run(
             options.workflow,
             options.output,
-            only=options.only,
-            workflows=options.workflows,
-            device=options.device,
-            executor=options.executor,
-            workers=options.workers,
-            chunk=options.chunk,
+            **_selection(options),
+            **_computing(options),
             language=options.language,
             reuse=not options.no_cache,
             progress=progress,
         )
-    finally:
-        progress.close()
     tell_run(ran.record, str(ran.directory), options)
     return 0
 
@@ -96,18 +117,14 @@ def _explain(options: argparse.Namespace) -> int:
     from fasthep_archive import archive
     from fasthep_archive.report import explanation
 
-    progress = progress_bar(options)
-    try:
+    with progress_bar(options) as progress:
         tasks = archive.explain(
             options.workflow,
-            only=options.only,
-            workflows=options.workflows,
+            **_selection(options),
             chunk=options.chunk,
             language=options.language,
             progress=progress,
         )
-    finally:
-        progress.close()
     if options.json:
         print_json(explanation.as_json(tasks))
     else:
@@ -121,25 +138,20 @@ def pack(options: argparse.Namespace) -> int:
     from fasthep_archive.publish.readiness import readiness
     from fasthep_archive.report.terminal import size
 
-    progress = progress_bar(options)
-    try:
+    with progress_bar(options) as progress:
         packed = archive.pack(
             options.workflow,
             options.output,
             form=options.form,
             data=options.data,
-            platforms=options.platform,
+            platforms=options.platforms,
             index=not options.no_index,
             allow=options.allow,
-            device=options.device,
-            executor=options.executor,
-            workers=options.workers,
-            chunk=options.chunk,
+            **_selection(options),
+            **_computing(options),
             language=options.language,
             progress=progress,
         )
-    finally:
-        progress.close()
     if options.json:
         print_json(
             {
@@ -178,11 +190,8 @@ def verify(options: argparse.Namespace) -> int:
     from fasthep_archive import archive
     from fasthep_archive.bundle import verifier
 
-    progress = progress_bar(options)
-    try:
+    with progress_bar(options) as progress:
         found = archive.verify(options.bundle, progress=progress)
-    finally:
-        progress.close()
     if options.json:
         print_json(verifier.result(found, options.bundle))
     elif not found.sound or not options.quiet:
@@ -199,8 +208,7 @@ def replay(options: argparse.Namespace) -> int:
     from fasthep_archive import archive
     from fasthep_archive.report import terminal
 
-    progress = progress_bar(options)
-    try:
+    with progress_bar(options) as progress:
         replayed = archive.replay(
             options.bundle,
             options.output,
@@ -210,14 +218,9 @@ def replay(options: argparse.Namespace) -> int:
             python=options.python,
             data=options.data,
             fetch=options.fetch,
-            device=options.device,
-            executor=options.executor,
-            workers=options.workers,
-            chunk=options.chunk,
+            **_computing(options),
             progress=progress,
         )
-    finally:
-        progress.close()
     if options.json:
         print_json(replayed.report.to_json())
     else:
@@ -243,8 +246,7 @@ def hydrate(options: argparse.Namespace) -> int:
     from fasthep_archive import archive
     from fasthep_archive.report.terminal import size
 
-    progress = progress_bar(options)
-    try:
+    with progress_bar(options) as progress:
         hydrated = archive.hydrate(
             options.bundle,
             options.output,
@@ -253,8 +255,6 @@ def hydrate(options: argparse.Namespace) -> int:
             index=not options.no_index,
             progress=progress,
         )
-    finally:
-        progress.close()
     if options.json:
         print_json(
             {

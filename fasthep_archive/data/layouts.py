@@ -94,7 +94,7 @@ def unsupported(name: str, what: str, *, fields: list[str] | None = None) -> Dat
 
 def lacks_texts(name: str, path: Path) -> DataError:
     """Return the error for a column of texts some of which are missing."""
-    hint = "texts that are missing have no category: write a word for them"
+    hint = f"texts that are missing have no category: write a word for them; in a query, coalesce({name}, 'none')"
     return DataError(f"column {name!r} of {path} lacks some of its texts", hint=hint)
 
 

@@ -71,7 +71,7 @@ def read_json(content: bytes, name: str) -> JSON:
     try:
         value = cast(
             "JSON",
-            json.loads(content.decode(), object_pairs_hook=_unique, parse_constant=_number, parse_float=_number),
+            json.loads(content.decode(), object_pairs_hook=unique, parse_constant=_number, parse_float=_number),
         )
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name} is no JSON: {error}") from error
@@ -80,11 +80,19 @@ def read_json(content: bytes, name: str) -> JSON:
     return value
 
 
-def _unique(pairs: Sequence[tuple[str, JSON]]) -> dict[str, JSON]:
+class RepeatedKey(ValueError):
+    """An object of JSON has a key more than once."""
+
+
+def unique(pairs: Sequence[tuple[str, JSON]]) -> dict[str, JSON]:
+    """Return the members of an object.
+
+    :raises RepeatedKey: if one is there twice: JSON leaves open which of them counts (RFC 8259, section 4).
+    """
     found = dict(pairs)
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {max(keys, key=keys.count)!r} is there twice")
+        raise RepeatedKey(f"the key {max(keys, key=keys.count)!r} is there twice")
     return found
 
 

@@ -25,6 +25,7 @@ AREAS: Mapping[str, tuple[str, str]] = {
     "digests": ("digests/*", "digests of input files"),
     "looks": ("looks/*", "what input files hold"),
     "closures": ("closures/*", "which packages belong to this tool"),
+    "installed": ("installed/*", "what was read of installed packages"),
     "environments": ("environments/*", "environments that bundles lock"),
     "wheels": ("trees/*", "wheels that were built here"),
     "children": ("children/*", "left by killed processes"),

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fasthep_archive.errors import ArchiveError, TaskError, UsageError
 from fasthep_archive.execution.admission import Examined, Terms, examined, terms_of, tokens
 from fasthep_archive.execution.away import Away, Heard, Refused
-from fasthep_archive.execution.errands import Answer, Refusal, leave, perform
+from fasthep_archive.execution.errands import Refusal, Reply, leave, perform
 from fasthep_archive.execution.executors import Request
 from fasthep_archive.execution.scheduler import LostExecutor
 from fasthep_archive.execution.store import Store
@@ -180,7 +180,7 @@ class DaskLink:
                 if sent is not None:
                     sent.heard(answer)
 
-    def _answers(self, futures: list[DaskFuture]) -> list[Answer | Refusal | BaseException]:
+    def _answers(self, futures: list[DaskFuture]) -> list[Reply | BaseException]:
         """Return what has become of messages; results come in one piece."""
         whole = [future for future in futures if future.status == "finished"]
         try:
@@ -189,10 +189,10 @@ class DaskLink:
             found = {future.key: self._answer(future) for future in whole}
         return [found[future.key] if future.key in found else self._answer(future) for future in futures]
 
-    def _answer(self, future: DaskFuture) -> Answer | Refusal | BaseException:
+    def _answer(self, future: DaskFuture) -> Reply | BaseException:
         try:
             error = future.exception(timeout=SCHEDULER_PATIENCE)
-            return cast("Answer | Refusal", future.result()) if error is None else _told(error)
+            return cast("Reply", future.result()) if error is None else _told(error)
         except Exception:  # noqa: BLE001 - cancelled by nobody here: the connection to the scheduler was lost
             return self._gone()
 
@@ -232,7 +232,7 @@ class DaskLink:
                 sent.heard(error)
 
 
-def _perform(content: bytes) -> Answer | Refusal:
+def _perform(content: bytes) -> Reply:
     """Perform a message in a worker, and say which one that is."""
     from distributed import get_worker
 

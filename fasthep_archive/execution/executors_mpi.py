@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from fasthep_archive.errors import UsageError
 from fasthep_archive.execution.admission import Examined, Terms, examined, terms_of, tokens
 from fasthep_archive.execution.away import Away, Heard, Refused
-from fasthep_archive.execution.errands import Answer, Refusal, perform, worker_id
+from fasthep_archive.execution.errands import Refusal, Reply, perform, worker_id
 from fasthep_archive.execution.executors import Request
 from fasthep_archive.execution.store import Store
 
@@ -77,14 +77,14 @@ class MPILink:
         pool.bootup()
         self.count = int(pool.num_workers)
         self._pool = pool
-        self._sent: set[Future[Answer | Refusal]] = set()
+        self._sent: set[Future[Reply]] = set()
 
     def send(self, content: bytes, avoid: frozenset[str], heard: Heard) -> None:
         """Submit a message."""
         future = self._pool.submit(perform, content)
         self._sent.add(future)
 
-        def ended(future: Future[Answer | Refusal]) -> None:
+        def ended(future: Future[Reply]) -> None:
             self._sent.discard(future)
             try:
                 error = future.exception()

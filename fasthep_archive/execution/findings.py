@@ -6,7 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from fasthep_archive.errors import Fault, Location
+from fasthep_archive.formula.functions import CONSTANTS
+from fasthep_archive.operations.stream import TakenForConstant
 
+_SURPRISING = ("e",)
+"""Constants of formulas whose names columns have too."""
 _NAMED = 3
 """How many files or datasets a message names."""
 
@@ -21,10 +25,14 @@ class _Place:
 
 @dataclass(slots=True)
 class _Stream:
-    """The files that were looked at for one stream, and which of them show each fault, with which hint, in order."""
+    """The files that were looked at for one stream, and which of them show each fault, with which hint, in order.
+
+    :ivar columns: that any of them has.
+    """
 
     looked_at: list[_Place] = field(default_factory=list)
     found: dict[Fault, dict[_Place, str | None]] = field(default_factory=dict)
+    columns: set[str] = field(default_factory=set)
 
 
 class Findings:
@@ -33,10 +41,11 @@ class Findings:
     def __init__(self) -> None:
         self._streams: dict[str, _Stream] = {}
 
-    def add(self, stream: str, dataset: str, file: str, faults: Iterable[Fault]) -> None:
-        """Note that ``file`` of ``dataset`` was looked at and which faults it showed."""
+    def add(self, stream: str, dataset: str, file: str, faults: Iterable[Fault], columns: Iterable[str] = ()) -> None:
+        """Note that ``file`` of ``dataset``, which has ``columns``, was looked at and which faults it showed."""
         noted = self._streams.setdefault(stream, _Stream())
         place = _Place(dataset, file)
+        noted.columns.update(columns)
         noted.looked_at.append(place)
         for fault in faults:
             noted.found.setdefault(replace(fault, hint=None), {}).setdefault(place, fault.hint)
@@ -45,8 +54,20 @@ class Findings:
         """Yield each fault once."""
         for noted in self._streams.values():
             for fault, shown in noted.found.items():
+                if isinstance(fault, TakenForConstant) and fault.column not in noted.columns:
+                    continue
                 hint = next(filter(None, shown.values()), None)
                 yield _told(fault.message, fault.where, hint, list(shown), noted.looked_at)
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what is no fault, and may not be what its author meant: each once."""
+        for noted in self._streams.values():
+            for fault in noted.found:
+                if not isinstance(fault, TakenForConstant) or fault.column in noted.columns:
+                    continue
+                if fault.name in _SURPRISING:
+                    missing = f"no file has a column {fault.column or fault.name!r}"
+                    yield f"{fault.where}: {fault.name!r} is {CONSTANTS[fault.name]:.6g}... here: {missing}"
 
 
 def _told(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fasthep_archive.errors import Fault
 from fasthep_archive.workflow import addresses
-from fasthep_archive.workflow.model import Dataset, Workflow
+from fasthep_archive.workflow.model import Listed, Workflow
 from fasthep_archive.workflow.values import written
 
 
@@ -25,17 +25,31 @@ def expanded(workflow: Workflow, working_directory: Path, report: Callable[[Faul
     if workflow.language == "1.0" or not any(map(_is_pattern, _names(workflow))):
         return workflow
     places = (workflow.document.files[0].parent, working_directory)
-    document, datasets, moved = workflow.document, [], dict(workflow.document.moved)
-    for dataset in workflow.datasets:
-        found = tuple(_expanded(dataset, places, workflow, report))
-        datasets.append(replace(dataset, files=tuple(name for name, _ in found)))
-        here = (*dataset.path, "files")
-        moved |= {(*here, new): written((*here, old), document.moved) for new, (_, old) in enumerate(found)}
-    return replace(workflow, datasets=tuple(datasets), document=replace(document, moved=moved))
+    document = workflow.document
+    moved = dict(document.moved)
+
+    def files(listed: Listed) -> tuple[str, ...]:
+        """Return all files of a list; note where each is written."""
+        found = tuple(_expanded(listed, places, workflow, report))
+        here = listed.path
+        moved.update({(*here, new): written((*here, old), document.moved) for new, (_, old) in enumerate(found)})
+        return tuple(name for name, _ in found)
+
+    datasets = (
+        replace(each, files=files(Listed(names=each.files, path=(*each.path, "files")))) for each in workflow.datasets
+    )
+    sources = (
+        replace(
+            each, files={item.name: files(each.listed(item)) for item in workflow.datasets if item.name in each.files}
+        )
+        for each in workflow.sources
+    )
+    changed = replace(workflow, datasets=tuple(datasets), sources=tuple(sources))
+    return replace(changed, document=replace(document, moved=moved))
 
 
 def _names(workflow: Workflow) -> Iterator[str]:
-    return (name for dataset in workflow.datasets for name in dataset.files)
+    return (name for _, name in workflow.named_files())
 
 
 def _is_pattern(name: str) -> bool:
@@ -43,15 +57,15 @@ def _is_pattern(name: str) -> bool:
 
 
 def _expanded(
-    dataset: Dataset, places: tuple[Path, ...], workflow: Workflow, report: Callable[[Fault], None]
+    listed: Listed, places: tuple[Path, ...], workflow: Workflow, report: Callable[[Fault], None]
 ) -> Iterator[tuple[str, int]]:
-    """Yield the names of a dataset's files, each with the place of what it stands for in the document's list."""
-    for number, name in enumerate(dataset.files):
+    """Yield the names of files, each with the place of what it stands for in the document's list."""
+    for number, name in enumerate(listed.names):
         found = _matching(name, places) if _is_pattern(name) else [name]
         if not found:
             looked = " and ".join(dict.fromkeys(str(place.absolute()) for place in places))
             hint = f"looked in {looked}" if not Path(name).is_absolute() else None
-            where = workflow.document.where((*dataset.path, "files", number))
+            where = workflow.document.where((*listed.path, number))
             report(Fault(f"no file is called like {name!r}", where, hint))
         yield from ((file, number) for file in found)
 

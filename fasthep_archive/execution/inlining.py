@@ -66,7 +66,7 @@ class Forks:
             if stage.id == variation.anchor:
                 going_on.append(variation)
             elif any(edge.node in forked for edge in stage.streams_from):
-                if stage.id == variation.stop_before or stage.op in _KEEPS_NO_STREAM:
+                if stage.id in variation.stop_before or stage.op in _KEEPS_NO_STREAM:
                     self._end(variation, stage, inputs, exports, lowering)
                 else:
                     going_on.append(variation)

@@ -24,7 +24,7 @@ from fasthep_archive.execution.roots import Root
 from fasthep_archive.formula.columns import ColumnType
 from fasthep_archive.kernels.program import Builder, Program
 from fasthep_archive.operations.protocol import Fill
-from fasthep_archive.operations.stream import Lowering, Named, Shift, Stream
+from fasthep_archive.operations.stream import Lowering, Named, Shift, Stream, TakenForConstant
 from fasthep_archive.workflow.model import Dataset, Stage, Variation
 
 
@@ -84,7 +84,8 @@ def _renumbered(fill: StageFill, scalars: Mapping[str, bool | int | float]) -> S
 
 def _general(facts: Facts, faults: Sequence[Fault], fills: Sequence[StageFill]) -> bool:
     """Say whether nothing of a dataset but its numbers went into stages; functions that aren't ours may see it all."""
-    return not facts.noted and not faults and not any("calls" in cast("Mapping[str, JSON]", f.text) for f in fills)
+    wrong = any(not isinstance(fault, TakenForConstant) for fault in faults)
+    return not facts.noted and not wrong and not any("calls" in cast("Mapping[str, JSON]", f.text) for f in fills)
 
 
 def lower(outline: Outline, kind: Kind, types: Mapping[str, ColumnType], report: Callable[[Fault], None]) -> Lowered:
@@ -102,6 +103,7 @@ def lower(outline: Outline, kind: Kind, types: Mapping[str, ColumnType], report:
         where=workflow.document.where,
         report=report,
         text_column=branches.text_column,
+        root=kind.root.id,
         dataset=known_of(kind.dataset),
     )
     numbers = _Numbers(builder=branches.builder, scalars=scalars)

@@ -21,6 +21,7 @@ from fasthep_archive.operations.protocol import (
     DatasetFacts,
     Derivation,
     Deriving,
+    Following,
     Made,
     Output,
     PerPartition,
@@ -283,17 +284,27 @@ class Nodes:
                 datasets=tuple(DatasetFacts(name=i.name, eventtype=i.eventtype, group=i.group) for i in facts),
                 path=asked.path,
                 fault=lambda message, at, hint: self._report(Fault(message, where(at), hint)),
+                where=where,
             )
         )
         if derivation is None:
             return
         if asked.place is not None:
             derivation = Placed(derivation=derivation, place=asked.place)
-        key = derived_key(
-            derivation, [(name, source.key) for name, source in sources.items()], self._made_by(asked.node)
-        )
-        node = asked.node.varied(view.name)
-        self._add(Derived(node=node, op=asked.op, derivation=derivation, inputs=taken, key=key), asked.node)
+        if isinstance(derivation, Following):
+            files = Node(id=f"{asked.node.id}[files]", stage=asked.node.stage)
+            self._derived(asked, files, derivation.first, taken, view, kept=False)
+            taken = {"files": self._real(_varied(files.id, view))}
+        self._derived(asked, asked.node, derivation, taken, view, kept=True)
+
+    def _derived(
+        self, asked: _Asked, node: Node, derivation: Derivation, taken: Mapping[str, str], view: _View, *, kept: bool
+    ) -> None:
+        """Add a node that is made of the nodes ``taken``, by the name of the input."""
+        sources = [(name, self._by_id[other].key) for name, other in taken.items()]
+        key = derived_key(derivation, sources, self._made_by(node))
+        varied = node.varied(view.name)
+        self._add(Derived(node=varied, op=asked.op, derivation=derivation, inputs=taken, key=key, kept=kept), node)
 
     def _made(self, source: Merge | Derived) -> Made:
         product = source.product if isinstance(source, Merge) else source.derivation
@@ -375,7 +386,7 @@ class Placed:
     def derive(self, products: Mapping[str, tuple[Output, ...]], cache: Path) -> tuple[Output, ...]:
         """Return the files."""
         made = self.derivation.derive(products, cache)
-        return tuple(Output(name=self._name(output.name), content=output.content) for output in made)
+        return tuple(output.renamed(self._name(output.name)) for output in made)
 
     def _name(self, name: str) -> str:
         directory, slash, file = name.rpartition("/")

@@ -19,6 +19,7 @@ from typing import ClassVar
 from fasthep_archive.data.source import Read
 from fasthep_archive.data.view import VARIED
 from fasthep_archive.digest import JSON, Digest
+from fasthep_archive.execution.asked import Asked
 from fasthep_archive.execution.inputs import InputFile
 from fasthep_archive.kernels import external
 from fasthep_archive.kernels.external import External
@@ -34,7 +35,8 @@ class Partition:
     """A fixed entry range of one input file.
 
     :ivar stream: the source or join that it belongs to. :ivar dataset: the one that its events count for.
-    :ivar reads: what is read of the file, side by side.
+    :ivar reads: what is read of the file and of those beside it.
+    :ivar beside: other files, in which columns of the same events are.
     :ivar position: of the file in its dataset. :ivar number: of the partition in its file.
     """
 
@@ -42,10 +44,16 @@ class Partition:
     dataset: str
     file: InputFile
     reads: tuple[Read, ...]
+    beside: tuple[InputFile, ...] = ()
     start: int
     stop: int
     position: int = 0
     number: int = 0
+
+    @property
+    def files(self) -> tuple[InputFile, ...]:
+        """Return all files that it is read from, the one that its events are those of first."""
+        return (self.file, *self.beside)
 
     def __str__(self) -> str:
         return f"events {self.start} to {self.stop} of {self.file.name} ({self.dataset})"
@@ -205,6 +213,11 @@ class Work:
         """Return the nodes whose products functions see."""
         return tuple(dict.fromkeys(node for item in self.externals for node in item.call.takes))
 
+    @property
+    def code(self) -> tuple[Digest, ...]:
+        """Return the digests of the files of code that functions find."""
+        return tuple(dict.fromkeys(item.call.shipped for item in self.externals if item.call.shipped))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pass:
@@ -324,6 +337,8 @@ class Plan:
     :ivar warnings: what is worth one.
     :ivar unaffected: by variation, the nodes that it leaves as they are; their products are not written again.
     :ivar workflows: names of the workflows that are carried out; none where the document is one.
+    :ivar asked: which part of the document this is.
+    :ivar code: the files of code that functions and scripts find, by the digest that tasks have in their place.
     """
 
     passes: tuple[Pass, ...]
@@ -332,6 +347,8 @@ class Plan:
     warnings: tuple[str, ...]
     unaffected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     workflows: tuple[str, ...] = ()
+    asked: Asked = field(default_factory=Asked)
+    code: Mapping[Digest, Mapping[str, bytes]] = field(default_factory=dict, compare=False, repr=False)
     _by_id: dict[str, Merge | Derived] = field(default_factory=dict, compare=False, repr=False)
 
     def node(self, node: str) -> Merge | Derived:

@@ -42,7 +42,8 @@ def make_plan(
         passes=tuple(draft.finished() for draft in drafts),
         nodes=tuple(nodes.made),
         inputs=tuple(inputs.values()),
-        warnings=(*files.warnings, *looking.warnings),
+        warnings=(*files.warnings, *looking.warnings, *dict.fromkeys(looking.findings.remarks())),
+        code={code.shipped: code.files for code in workflow.codes.values() if code.shipped},
         unaffected={variation: tuple(left) for variation, left in nodes.unaffected.items()},
     )
     return plan, tuple(dict.fromkeys([*faults, *looking.findings.faults()]))
@@ -55,8 +56,9 @@ def _drafts(opened: Iterable[Opened], inputs: Mapping[str, InputFile]) -> Iterat
             partition = Partition(
                 stream=found.root.id,
                 dataset=found.use.dataset.name,
-                file=inputs[found.name],
+                file=inputs[found.names[0]],
                 reads=found.reads,
+                beside=tuple(inputs[name] for name in found.names[1:]),
                 start=start,
                 stop=stop,
                 position=found.position,

@@ -15,11 +15,12 @@ from fasthep_archive.data.products import kind_of
 from fasthep_archive.digest import JSON, Digest
 from fasthep_archive.environment.reading import Reader
 from fasthep_archive.environment.snapshot import Snapshot
+from fasthep_archive.execution.asked import Asked
 from fasthep_archive.execution.inputs import InputFile
-from fasthep_archive.execution.plan import PROFILE, Node, Plan
+from fasthep_archive.execution.plan import PROFILE, Node, Partition, Plan
 from fasthep_archive.execution.run import Results, TaskDone
 from fasthep_archive.execution.worker import Done
-from fasthep_archive.files import write_atomically
+from fasthep_archive.files import opened, write_atomically
 from fasthep_archive.kernels import selftest
 from fasthep_archive.operations.protocol import Output, Remarking
 from fasthep_archive.workflow.departures import Departure, departures
@@ -54,6 +55,7 @@ class RecordedOutput:
 class RecordedInput:
     """A file that a run read.
 
+    :ivar events: of it that were used. :ivar beside: whether it only stood beside files whose events were used.
     :ivar urls: where others can have it, the best first. :ivar origin: the query that it is the result of.
     :ivar schemas: types of its columns by stream, of files that don't say them (CSV, JSON): declared, or found in them.
     """
@@ -66,6 +68,7 @@ class RecordedInput:
     urls: tuple[str, ...] = ()
     origin: Origin | None = None
     schemas: Mapping[str, JSON] = field(default_factory=dict)
+    beside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +80,7 @@ class Record:
     :ivar selftest: digest of what the self-test tests; none in bundles from before there was one.
     :ivar kept: outputs of an earlier run that lie beside these, because only some were asked for.
     :ivar workflows: names of the document's workflows that were carried out; none where it is one.
+    :ivar asked: which part of the document was asked for.
     :ivar unaffected: by variation, the stages that it leaves as they are: their products are not there again.
     """
 
@@ -98,6 +102,7 @@ class Record:
     executor: str = PROCESSES
     kept: tuple[str, ...] = ()
     workflows: tuple[str, ...] = ()
+    asked: Asked = field(default_factory=Asked)
     unaffected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> JSON:
@@ -126,6 +131,8 @@ class Record:
             described["selftest"] = self.selftest
         if self.workflows:
             described["workflows"] = list(self.workflows)
+        if self.asked != Asked():
+            described["asked"] = self.asked.to_json()
         if self.unaffected:
             described["unaffected"] = {name: list(stages) for name, stages in self.unaffected.items()}
         if self.measured:
@@ -185,6 +192,7 @@ def make_record(
         selftest=selftest.tested(),
         executor=results.executor,
         workflows=plan.workflows,
+        asked=plan.asked,
         unaffected={name: _stages(nodes, plan) for name, nodes in plan.unaffected.items()},
     )
 
@@ -225,8 +233,18 @@ def read_record(value: JSON, workflow: Workflow) -> Record:
         selftest=Digest(reader.text("selftest")) if "selftest" in reader.value else None,
         kept=reader.texts("kept"),
         workflows=reader.texts("workflows") if "workflows" in reader.value else (),
+        asked=asked_of(value),
         unaffected=_read_unaffected(reader.reader("unaffected")) if "unaffected" in reader.value else {},
     )
+
+
+def asked_of(record: JSON) -> Asked:
+    """Return which part of the document the run was asked for whose record was written as ``record``.
+
+    :raises DataError: naming the place, if it does not say that as :meth:`Record.to_json` does.
+    """
+    found = Reader.of(record, "record").value
+    return Asked.from_json(found["asked"]) if "asked" in found else Asked()
 
 
 def _read_unaffected(reader: Reader) -> Mapping[str, tuple[str, ...]]:
@@ -236,34 +254,38 @@ def _read_unaffected(reader: Reader) -> Mapping[str, tuple[str, ...]]:
 def recorded_inputs(workflow: Workflow, plan: Plan) -> tuple[RecordedInput, ...]:
     """Return the input files in plan order, with the number of events that were used of each."""
     found = []
+    partitions = [step.partition for step in plan.passes]
+    beside = {file.name for partition in partitions for file in partition.beside}
+    beside -= {partition.file.name for partition in partitions}
     for file in plan.inputs:
         ranges = {
-            (step.partition.dataset, step.partition.start, step.partition.stop)
-            for step in plan.passes
-            if step.partition.file == file
+            (partition.dataset, partition.start, partition.stop) for partition in partitions if partition.file == file
         }
         spans = {(start, stop) for _, start, stop in ranges}
         found.append(
             RecordedInput(
                 name=file.name,
-                datasets=tuple(dataset.name for dataset in workflow.datasets if file.name in dataset.files),
+                datasets=workflow.datasets_of(file.name),
                 size=file.size,
                 sha256=file.sha256,
                 events=sum(stop - start for start, stop in spans),
                 urls=file.urls,
                 origin=file.origin,
-                schemas=_schemas(file, plan),
+                schemas=_schemas(file, partitions),
+                beside=file.name in beside,
             )
         )
     return tuple(found)
 
 
-def _schemas(file: InputFile, plan: Plan) -> Mapping[str, JSON]:
+def _schemas(file: InputFile, partitions: Iterable[Partition]) -> Mapping[str, JSON]:
     """Return the types of the columns of a file that doesn't say them itself, by the stream that it was read as."""
-    read = (step.partition for step in plan.passes if step.partition.file == file)
-    found = {partition.stream: partition.reads for partition in read}
+    found = {partition.stream: partition for partition in partitions if file in partition.files}
     return {
-        stream: one.options["schema"] for stream, reads in found.items() for one in reads if "schema" in one.options
+        stream: one.options["schema"]
+        for stream, partition in found.items()
+        for one in partition.reads
+        if "schema" in one.options and partition.files[one.place] == file
     }
 
 
@@ -288,9 +310,9 @@ def _recorded_output(output: Output, node: Node) -> RecordedOutput:
         name=output.name,
         stage=node.stage,
         kind=kind_of(called),
-        size=len(output.content),
-        sha256=digest.of_bytes(output.content),
-        content=content.of_output(output.content, called),
+        size=output.size,
+        sha256=digest.of_stream(opened(output.held)),
+        content=content.of_output(output.held, called),
         variation=node.variation,
     )
 
@@ -303,7 +325,7 @@ def write_run(directory: Path, record: Record, results: Results, *, replacing: b
     earlier = _recorded_names(directory) - {item.name for item in record.outputs}
     for outputs in results.outputs.values():
         for output in outputs:
-            write_atomically(directory / output.name, output.content)
+            write_atomically(directory / output.name, output.held)
     kept = () if replacing else tuple(sorted(name for name in earlier if name != REPORT))
     write_text(directory / RECORD, replace(record, kept=kept).to_json())
     for name in earlier.difference(kept):
@@ -346,6 +368,7 @@ def _input(item: RecordedInput) -> Mapping[str, JSON]:
         "urls": list(item.urls),
         **({} if item.origin is None else {"origin": item.origin.to_json()}),
         **({"schemas": dict(item.schemas)} if item.schemas else {}),
+        **({"beside": True} if item.beside else {}),
     }
 
 
@@ -387,6 +410,7 @@ def _read_input(reader: Reader) -> RecordedInput:
         urls=reader.texts("urls"),
         origin=_read_origin(reader.reader("origin")) if "origin" in reader.value else None,
         schemas=reader.reader("schemas").value if "schemas" in reader.value else {},
+        beside="beside" in reader.value,
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fasthep_archive.context import PROCESSES, Context
 from fasthep_archive.digest import Digest
 from fasthep_archive.environment.packages import Package
-from fasthep_archive.errors import ArchiveError, TaskError
+from fasthep_archive.errors import ArchiveError, CallError, TaskError
 from fasthep_archive.execution.devices import ON_CPU, Choice, Devices
 from fasthep_archive.execution.executors import Request, Workers, chosen
 from fasthep_archive.execution.plan import Derived, Merge, Plan
@@ -24,7 +24,7 @@ from fasthep_archive.execution.worker import (
     MissingPart,
     Number,
     PassTask,
-    decoded,
+    code_of,
     warm,
 )
 from fasthep_archive.operations.child import end_children
@@ -57,12 +57,17 @@ class StageFailure:
             why = self.error.message
         else:
             why = f"{type(self.error).__name__}: {self.error}" if self.error else "a task before it failed"
-        return f"{'stages' if ', ' in self.stage else 'stage'} {self.stage} failed{place}: {why}"
+        named = f"{'stages' if ', ' in self.stage else 'stage'} {self.stage}"
+        if isinstance(self.error, CallError) and self.error.caller not in ("", self.stage, named):
+            return f"{self.error.caller} failed{place}, for {named}: {why}"
+        return f"{named} failed{place}: {why}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
     """The files of each node in plan order, called as they are below the outputs directory, and what happened.
+
+    The files lie in the store, as long as that is there.
 
     :ivar executor: name of what gave the tasks to workers.
     """
@@ -113,6 +118,7 @@ def run_plan(
         packages=tuple(packages),
         ordinals=ordinals,
     )
+    _shelve(plan, tasks, store)
     failed = _execute(tasks, todo.jobs, lambda: executor.kind.opens(request), context, finished) if tasks else {}
     return Results(
         outputs=dict(_outputs(plan, store)),
@@ -120,6 +126,13 @@ def run_plan(
         failures=tuple(_failures(plan, todo, finished, failed)),
         executor=executor.name,
     )
+
+
+def _shelve(plan: Plan, tasks: Sequence[Task], store: Store) -> None:
+    """Put the code that is not ours into the store, where workers find it: tasks travel without."""
+    for key in dict.fromkeys(key for task in tasks for key in code_of(task.call)):
+        if key not in store:
+            store.put_files(key, (Output(name=name, content=content) for name, content in plan.code[key].items()))
 
 
 def _workers(tasks: Sequence[Task], context: Context) -> int:
@@ -160,6 +173,19 @@ def _tasks(plan: Plan, todo: Todo, store: Store, context: Context, places: Mappi
         yield Task(name=derived.name, call=derive, needs=todo.needs[derived.name])
 
 
+def _shares(jobs: Iterable[Job]) -> Mapping[str, int]:
+    """Return the events that each job stands for: a partition that several jobs read counts once, in equal shares."""
+    readers: dict[tuple[str, str, int, int], list[Job]] = {}
+    for job in jobs:
+        part = job.step.partition
+        readers.setdefault((part.dataset, part.file.name, part.start, part.stop), []).append(job)
+    return {
+        job.name: (number + 1) * job.events // len(alike) - number * job.events // len(alike)
+        for alike in readers.values()
+        for number, job in enumerate(alike)
+    }
+
+
 def _execute(
     tasks: Sequence[Task],
     jobs: Sequence[Job],
@@ -168,7 +194,7 @@ def _execute(
     finished: dict[str, Done],
 ) -> Mapping[str, Failed]:
     """Run the tasks on an executor's workers; show how many events are done."""
-    events = {job.name: job.events for job in jobs}
+    events = _shares(jobs)
     told: set[str] = set()
 
     def heard(name: str, done: Done) -> None:
@@ -193,10 +219,10 @@ def _execute(
 def _outputs(plan: Plan, store: Store) -> Iterator[tuple[str, tuple[Output, ...]]]:
     """Yield the files of each node that are kept and that were made."""
     for node in plan.nodes:
-        state = store.get(node.key) if node.kept else None
-        if state is not None:
+        files = store.files(node.key) if node.kept else None
+        if files is not None:
             prefix = node.node.prefix
-            yield node.node.id, tuple(replace(item, name=f"{prefix}{item.name}") for item in decoded(state))
+            yield node.node.id, tuple(item.renamed(f"{prefix}{item.name}") for item in files)
 
 
 def _record(plan: Plan, todo: Todo, finished: Mapping[str, Done]) -> Iterator[TaskDone]:

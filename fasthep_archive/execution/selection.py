@@ -7,37 +7,37 @@ physics: a product of failed stages is no result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from fasthep_archive.errors import UsageError, nearest
+from fasthep_archive.execution.asked import Asked
 from fasthep_archive.execution.plan import Plan
 from fasthep_archive.workflow.model import Workflow
 
 
-def selected(plan: Plan, workflow: Workflow, *, workflows: Sequence[str] = (), stages: Sequence[str] = ()) -> Plan:
-    """Return the part of ``plan`` that was asked for.
+def selected(plan: Plan, workflow: Workflow, asked: Asked) -> Plan:
+    """Return the part of ``plan`` that was asked for; what is needed for it and not of it is computed and not kept.
 
-    :param workflows: names of the document's workflows: the products of their stages and of all that these need. By
-        default all are carried out.
-    :param stages: ids of stages: their products alone; what they need is computed and not kept.
     :raises UsageError: for names that don't exist, and for stages that leave nothing.
     """
     known = {item.name: item.stages for item in workflow.workflows}
-    _check(workflows, known, "--workflow {}: the document has no workflow of that name", "its workflows")
-    leaving = dict.fromkeys(node.stage for node in plan.nodes if node.kept)
-    _check(stages, leaving, "--only {}: no stage of that name leaves a product", "stages with products")
-    chosen = tuple(name for name in known if not workflows or name in workflows)
-    if workflows:
-        own = [stage for name in workflows for stage in known[name]]
-        known_stages = {stage.id for stage in workflow.stages}
-        observed = [stage for stage in leaving if stage not in known_stages]
-        plan = plan.only([*workflow.needed([stage for stage in own if _at_once(stage, workflow)]), *observed])
-    elif not stages:
-        plan = plan.only(stage for stage in leaving if _at_once(stage, workflow))
-    if stages:
-        plan = plan.only(stages)
-    return replace(plan, workflows=chosen)
+    _check(asked.workflows, known, "--workflow {}: the document has no workflow of that name", "its workflows")
+    leaving = [*dict.fromkeys(node.stage for node in plan.nodes if node.kept)]
+    chosen = tuple(name for name in known if not asked.workflows or name in asked.workflows)
+    own = [stage for name in chosen for stage in known[name]] if asked.workflows else leaving
+    offered = _with_needs(own, leaving, workflow)
+    for option, names, known_there in (("only", asked.only, offered), ("with", asked.also, leaving)):
+        _check(names, known_there, f"--{option} {{}}: no stage of that name leaves a product", "stages with products")
+    at_once = _with_needs([stage for stage in own if _at_once(stage, workflow)], leaving, workflow)
+    wanted = {*(asked.only or at_once), *workflow.needed(asked.also)}
+    return replace(plan.only(wanted), workflows=chosen, asked=asked)
+
+
+def _with_needs(stages: Iterable[str], leaving: Iterable[str], workflow: Workflow) -> tuple[str, ...]:
+    """Return which of ``leaving`` are ``stages``, needed by these, or no stages: what is observed of a source."""
+    elsewhere = {stage.id for stage in workflow.stages} - {*workflow.needed(stages)}
+    return tuple(stage for stage in leaving if stage not in elsewhere)
 
 
 def _at_once(stage: str, workflow: Workflow) -> bool:
@@ -46,7 +46,7 @@ def _at_once(stage: str, workflow: Workflow) -> bool:
     return stage not in known or all(known[other].when != "manual" for other in workflow.needed([stage]))
 
 
-def _check(asked: Iterable[str], known: Mapping[str, object], message: str, listed: str) -> None:
+def _check(asked: Iterable[str], known: Collection[str], message: str, listed: str) -> None:
     for name in asked:
         if name not in known:
             hint = nearest(name, known) or f"{listed}: {', '.join(known) or 'none'}"

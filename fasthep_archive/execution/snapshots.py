@@ -52,7 +52,8 @@ def snapshots(workflow: Workflow, settings: Settings, progress: Progress) -> Map
     """
     found: dict[str, Snapshot | Failed] = {}
     for query in queries(workflow.sources).values():
-        wanted = [each for each in workflow.datasets if address(query.source, each.name) in each.files]
+        named = {name for _, name in workflow.named_files()}
+        wanted = [each for each in workflow.datasets if address(query.source, each.name) in named]
         if wanted:
             found |= _of_source(query, wanted, workflow, settings, progress)
     if found:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -29,6 +31,7 @@ from fasthep_archive.formula.tree import (
     names,
     walk,
 )
+from fasthep_archive.formula.unspeakable import RULE
 
 __all__ = ["Node", "canonical", "names", "parse"]
 
@@ -87,6 +90,9 @@ _C_HABITS = (
     (";", "a formula is one expression"),
 )
 
+_WORD = re.compile(r"[^\W\d]\w*", re.ASCII)
+_OPERATORS = ("and", "or", "not", "in", "if", "else")
+
 
 def parse(text: str, functions: Collection[str] = ()) -> Node:
     """Return the checked tree of ``text``; columns count characters of ``text`` from 0.
@@ -119,9 +125,22 @@ def _unreadable(error: SyntaxError, scanned: Scanned) -> FormulaError:
         )
     start = len(scanned.python[: error.offset - 1].encode())
     rest = scanned.python[error.offset - 1 :]
-    hint = next((hint for sign, hint in _C_HABITS if rest.startswith(sign)), None)
+    hint = next((hint for sign, hint in _C_HABITS if rest.startswith(sign)), None) or _of_names(
+        scanned, error.offset - 1
+    )
     message = "can't read this" if hint or error.msg.startswith("invalid syntax") else error.msg
     return FormulaError(message, column=scanned.columns[start], hint=hint)
+
+
+def _of_names(scanned: Scanned, place: int) -> str | None:
+    """Return the hint for a word of Python's, or a name right behind another; none for anything else."""
+    word = _WORD.match(scanned.python, place)
+    if word is None or word[0] in _OPERATORS:
+        return None
+    if iskeyword(word[0]):
+        return f"{word[0]!r} is a word of Python's; {RULE}"
+    beside = _WORD.search(scanned.python[:place].rstrip()[-1:]) is not None
+    return f"an operator is missing, as names have no spaces: {RULE}" if beside else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from fasthep_archive.errors import FormulaError
+from fasthep_archive.formula.unspeakable import RULE
 
 LENGTH = 65_536
 """The longest formula in characters."""
@@ -102,7 +103,8 @@ def _checked(text: str, position: int, token: re.Match[str] | None, previous: st
     """Return the kind of the token, or refuse it."""
     if token is None:
         character = text[position]
-        raise FormulaError(f"unexpected {character!r}", column=position, hint=_STRANGE.get(character))
+        hint = _STRANGE.get(character, RULE if character.isalnum() else None)
+        raise FormulaError(f"unexpected {character!r}", column=position, hint=hint)
     kind = str(token.lastgroup)
     if kind == "name" and previous == "number":
         raise FormulaError(

@@ -91,7 +91,11 @@ def access(trace: Path, inside: Iterable[Path]) -> Access:
     """Return what the lines of a trace say that was opened outside of the directories ``inside``."""
     try:
         with trace.open(encoding="utf-8", errors="replace") as lines:
-            opened = dict(_opened(lines))
+            first: dict[str, bool] = {}
+            written: set[str] = set()
+            for path, writing in _opened(lines):
+                first.setdefault(path, writing)
+                written.update([path] if writing else [])
     except OSError:
         return Access(note="what was read is not known: the trace could not be read")
     own = tuple(f"{path}/" for path in {*inside, *(path.resolve() for path in inside)})
@@ -100,11 +104,11 @@ def access(trace: Path, inside: Iterable[Path]) -> Access:
     python += tuple(f"{path}/" for path in named)
     outside = {
         path: writing
-        for path, writing in opened.items()
+        for path, writing in first.items()
         if path.startswith("/") and not path.startswith((*own, *python, *_SYSTEM)) and not _SETTINGS.match(path)
     }
     read = sorted({_whole(path) for path, writing in outside.items() if not writing and not Path(path).is_dir()})
-    wrote = sorted(path for path, writing in outside.items() if writing)
+    wrote = sorted(written & outside.keys())
     return Access(read=tuple(read[:SHOWN]), wrote=tuple(wrote[:SHOWN]))
 
 

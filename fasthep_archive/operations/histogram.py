@@ -142,10 +142,12 @@ class Hist:
         varied = self.variations
         if varied is None:
             return (0,), [] if self.weight_expr is None else [(self.weight_expr, (*path, "weight_expr"))]
-        if varied.eventtype not in (None, lowering.constants.get("dataset_eventtype")):
-            return (varied.categories.index(NOMINAL),), []
         place = (*path, "variations", "weights")
         formulas = [(text, (*place, number, "expr")) for number, (_, text) in enumerate(varied.weights)]
+        if varied.eventtype not in (None, lowering.constants.get("dataset_eventtype")):
+            for text, where in formulas:  # there may be no dataset that they are for
+                lowering.check(text, where)
+            return (varied.categories.index(NOMINAL),), []
         return tuple(range(len(formulas))), formulas
 
 

@@ -8,6 +8,7 @@ What makes objects of others reports faults as it finds them, and raises :class:
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -121,11 +122,15 @@ def formula(lowering: Lowering, text: str, own: Mapping[str, Named], path: Path)
     :raises Uncertain: after the report.
     """
     try:
-        return lowering.builder.formula(parse(text, lowering.builder.functions), Names(lowering, own))
+        node, names = parse(text, lowering.builder.functions), Names(lowering, own)
+        value = lowering.builder.formula(node, names)
     except FormulaError as error:
         hint = error.hint or "names in this formula are those of an object's fields, and of globals"
         lowering.report(Fault(error.message, lowering.where(path, error.column), hint))
         raise Uncertain(path) from None
+    fields = own.maps[0] if isinstance(own, ChainMap) else own  # below them is what is derived of them
+    lowering.note_constants(node, names, path, f"{fields.name}_{{}}" if isinstance(fields, Collection) else None)
+    return value
 
 
 def listed_texts(params: JSON) -> Mapping[str, tuple[str, ...]]:

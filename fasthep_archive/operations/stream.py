@@ -14,16 +14,43 @@ from typing import cast
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import Fault, FormulaError, Location
+from fasthep_archive.formula.functions import CONSTANTS
 from fasthep_archive.formula.parse import parse
-from fasthep_archive.formula.tree import Member, Name
+from fasthep_archive.formula.tree import Member, Name, Node, places
 from fasthep_archive.formula.tree import path as dotted
+from fasthep_archive.formula.unspeakable import advice
 from fasthep_archive.kernels.program import Builder, Named, Value
 
-__all__ = ["NOMINAL", "WEIGHT", "Factor", "Lowering", "Named", "Scope", "Shift", "Stream", "TextBranch", "Uncertain"]
+__all__ = [
+    "NOMINAL",
+    "WEIGHT",
+    "Factor",
+    "Lowering",
+    "Named",
+    "Scope",
+    "Shift",
+    "Stream",
+    "TakenForConstant",
+    "TextBranch",
+    "Uncertain",
+]
 
 
 class Uncertain(Exception):
     """A name depends on something that has been reported as faulty already: nothing more to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenForConstant(Fault):
+    """A name that stands for a constant of formulas (``e``, ``pi``), as the file has no column of that name.
+
+    It is a fault if other files of the stream have one: what was meant is then a column that is missing here.
+
+    :ivar name: of the constant. :ivar column: what the column would be called.
+    """
+
+    name: str = ""
+    column: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,6 +224,7 @@ class Lowering:
     :ivar where: place of a character of a value in the document, by the value's path.
     :ivar report: takes the faults that are found.
     :ivar text_column: name of the branch behind a name, if it holds texts; else none.
+    :ivar root: the stream that the columns are of, as documents name it; empty for none.
     :ivar shift: what the variation that is lowered changes.
     :ivar used: returns the branches that anything is computed from, once all stages have been lowered.
     :ivar dataset: what functions that are not ours may know of the dataset.
@@ -210,6 +238,7 @@ class Lowering:
     where: Callable[[tuple[str | int, ...], int], Location]
     report: Callable[[Fault], None]
     text_column: Callable[[str], str | None]
+    root: str = ""
     shift: Shift = NOMINAL
     used: Callable[[], Iterable[str]] = tuple
     dataset: Mapping[str, JSON] = field(default_factory=dict)
@@ -218,12 +247,38 @@ class Lowering:
     def formula(self, text: str, stream: Stream, path: tuple[str | int, ...]) -> Value | None:
         """Return the value of the formula ``text`` at ``path``, or none after its fault has been reported."""
         try:
-            return self.builder.formula(_parsed(text, tuple(self.builder.functions)), self.scope(stream))
+            node, scope = _parsed(text, tuple(self.builder.functions)), self.scope(stream)
+            value = self.builder.formula(node, scope)
         except Uncertain:
             return None
         except FormulaError as error:
-            self.report(Fault(error.message, self.where(path, error.column), error.hint))
-        return None
+            hint = advice(text, error.column, self.offered(stream), self.root) or error.hint
+            self.report(Fault(error.message, self.where(path, error.column), hint))
+            return None
+        self.note_constants(node, scope, path)
+        return value
+
+    def note_constants(
+        self, node: Node, names: Mapping[str, Named], path: tuple[str | int, ...], column: str | None = "{}"
+    ) -> None:
+        """Report which of the names in the formula ``node`` at ``path`` were taken for constants.
+
+        :param names: that it can use. :param column: what the column of a name would be called; none: there is none.
+        """
+        for name, place in places(node).items():
+            if name in CONSTANTS and name not in names:
+                missing = "" if column is None else column.format(name)
+                message = f"unknown name {name!r}: other files have a column {missing}, so it is not the constant"
+                where = self.where(path, place)
+                self.report(TakenForConstant(message, where, name=name, column=missing))
+
+    def check(self, text: str, path: tuple[str | int, ...]) -> None:
+        """Report what is wrong with the formula ``text`` at ``path`` whatever its names stand for."""
+        try:
+            _parsed(text, tuple(self.builder.functions))
+        except FormulaError as error:
+            hint = advice(text, error.column, self.columns, self.root) or error.hint
+            self.report(Fault(error.message, self.where(path, error.column), hint))
 
     def weight(self, text: str | None, stream: Stream, path: tuple[str | int, ...]) -> Value | None:
         """Return the weight ``text`` at ``path`` times what the variation multiplies weights with.

@@ -89,7 +89,7 @@ def _remote_fault(parts: SplitResult) -> tuple[str, str] | None:
     """Return what is wrong with the address of a file to fetch; credentials are not repeated in the message."""
     if not parts.hostname or not parts.path.strip("/"):
         return f"{parts.scheme}://{parts.netloc}{parts.path} names no file", f"write {parts.scheme}://HOST/PATH"
-    shown = f"{parts.scheme}://{parts.hostname}{parts.path}"
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     if "@" in parts.netloc:
         what = "a password" if ":" in parts.netloc.rpartition("@")[0] else "a user's name"
         return f"the address {shown} comes with {what}", _INSTEAD

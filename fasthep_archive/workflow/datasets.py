@@ -63,12 +63,16 @@ def read_datasets(draft: Draft, *, required: bool = True) -> tuple[Dataset, ...]
 
 
 def declared_files(draft: Draft) -> frozenset[str] | None:
-    """Return the files of all datasets, sound or not; none if some can't be told."""
+    """Return the files of all datasets, sound or not, and of sources beside; none if some can't be told."""
     places: tuple[DocumentPath, ...] = (("data", "datasets"), ("datasets",))
-    if not all(map(draft.sound, places)):
+    written = draft.raw("sources")
+    sources = written if isinstance(written, Mapping) else {}
+    beside = [name for name, source in sources.items() if isinstance(source, Mapping) and source.get("files")]
+    if not all(map(draft.sound, (*places, *(("sources", name) for name in beside)))):
         return None
-    entries = (mapping(value) for place in places for _, value in draft.entries(*place))
-    return frozenset(str(file) for entry in entries for file in sequence(entry["files"]))
+    lists = [mapping(value)["files"] for place in places for _, value in draft.entries(*place)]
+    lists += [names for name in beside for names in draft.mapping("sources", name, "files").values()]
+    return frozenset(str(file) for names in lists for file in sequence(names))
 
 
 def resolved_dataset(dataset: Dataset, files: Mapping[str, str]) -> JSON:

@@ -180,7 +180,7 @@ class Draft:
                 yield (*path, step), self.get(*path, step)
 
     def _told(self, problem: Problem) -> Fault:
-        hint = _LATER_HINT if problem.later else problem.hint
+        hint = problem.hint or (_LATER_HINT if problem.later else None)
         return self.document.fault(problem.path, problem.message, hint, key=problem.key)
 
 

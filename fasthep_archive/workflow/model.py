@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -35,13 +35,14 @@ from fasthep_archive.workflow.settings import (
     references,
     resolved_settings,
 )
-from fasthep_archive.workflow.snapshots import asked
+from fasthep_archive.workflow.snapshots import asked, asked_beside
 from fasthep_archive.workflow.stages import Stage, SubWorkflow, read_stages, resolved_stage
 from fasthep_archive.workflow.streams import (
     FieldAlias,
     Join,
     JoinInput,
     Layout,
+    Listed,
     Source,
     read_fields,
     read_joins,
@@ -50,6 +51,7 @@ from fasthep_archive.workflow.streams import (
     read_sources,
     resolved_field,
     resolved_join,
+    resolved_layout,
     resolved_source,
     stream_ids,
 )
@@ -76,6 +78,7 @@ __all__ = [
     "Join",
     "JoinInput",
     "Layout",
+    "Listed",
     "Metadata",
     "Observer",
     "Policy",
@@ -161,14 +164,38 @@ class Workflow:
     @property
     def distributions(self) -> Mapping[str, tuple[str, ...]]:
         """Return the installed distributions that provide each module that the analysis's code imports."""
-        own = (*(stage.code for stage in self.stages), *(item.code for item in self.fields))
-        codes = [code for code in (*own, *(item.code for item in self.functions)) if code is not None]
-        return distributions(sorted({name for code in codes for name in code.imports}))
+        return distributions(sorted({name for code in self.codes.values() for name in code.imports}))
+
+    @property
+    def codes(self) -> Mapping[str, Code]:
+        """Return the analysis's code by what calls it: ``stage fit``, ``field pt``, ``function weight``."""
+        called = {
+            **{f"stage {stage.id}": stage.code for stage in self.stages},
+            **{f"field {item.alias}": item.code for item in self.fields},
+            **{f"function {item.name}": item.code for item in self.functions},
+        }
+        return {label: code for label, code in called.items() if code is not None}
 
     @property
     def references(self) -> Mapping[str, ReferencedInput]:
         """Return where others can have the files of the datasets, by the names that these give them."""
-        return references(self.archive, (file for dataset in self.datasets for file in dataset.files))
+        return references(self.archive, (name for _, name in self.named_files()))
+
+    def named_files(self) -> Iterator[tuple[DocumentPath, str]]:
+        """Yield where the document names files of events, and their names: those of datasets, then those of sources."""
+        lists = [Listed(names=dataset.files, path=(*dataset.path, "files")) for dataset in self.datasets]
+        beside = [source for source in self.sources if source.files]
+        lists += [source.listed(dataset) for source in beside for dataset in self.datasets]
+        return (place for listed in lists for place in listed.places())
+
+    def datasets_of(self, name: str) -> tuple[str, ...]:
+        """Return the datasets that the file ``name`` belongs to, or stands beside files of."""
+        beside = [source for source in self.sources if source.files]
+        return tuple(
+            dataset.name
+            for dataset in self.datasets
+            if name in dataset.files or any(name in source.listed(dataset).names for source in beside)
+        )
 
 
 def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
@@ -193,11 +220,13 @@ def build(document: Document) -> tuple[Workflow, tuple[Fault, ...]]:
     name = text(draft.get("workflow", "name")) or document.name
     variations = read_variations(draft, stages.all, stages.broken, declared_names(draft))
     toys = next((source.options for source in sources if source.kind == KIND), None)
+    datasets = asked(draft, addressed(draft, read_datasets(draft, required=toys is None), toys), sources)
+    sources = asked_beside(draft, datasets, sources)
     workflow = Workflow(
         name=name,
         version=text(draft.get("workflow", "version")),
         language=document.language,
-        datasets=asked(draft, addressed(draft, read_datasets(draft, required=toys is None), toys), sources),
+        datasets=datasets,
         sources=tuple(_observed(source, f"read.{source.id}", observers) for source in sources),
         joins=tuple(_observed(join, f"join.{join.id}", observers) for join in joins),
         primary_stream=primary,
@@ -234,14 +263,14 @@ def resolved(workflow: Workflow, files: Mapping[str, str] | None = None, code: s
         "version": LANGUAGES[-1],
         "workflow": named,
         "data": {"datasets": [resolved_dataset(dataset, files or {}) for dataset in workflow.datasets]},
-        "sources": {source.id: resolved_source(source) for source in workflow.sources},
+        "sources": {source.id: resolved_source(source, files or {}) for source in workflow.sources},
         "archive": resolved_settings(workflow.archive, files or {}),
         "code": resolved_code(workflow.code, code),
         "joins": {join.id: resolved_join(join) for join in workflow.joins},
         "primary_stream": workflow.primary_stream,
         "fields": {alias.alias: resolved_field(alias) for alias in workflow.fields},
         "registry": {"functions": functions} if (functions := resolved_functions(workflow.functions)) else None,
-        "outputs": {layout.name: {"tree": layout.tree, "keep": list(layout.keep)} for layout in workflow.outputs},
+        "outputs": {layout.name: resolved_layout(layout) for layout in workflow.outputs},
         "observers": [
             {**resolved_observer(observer), "at": [f"join.{join.id}"]}
             for join in workflow.joins
@@ -283,10 +312,13 @@ def _nodes(
 
 
 def _refuse_nothing(draft: Draft) -> None:
-    """Report a list of stages without any: nothing would be left behind."""
+    """Report that there are no stages: nothing would be left behind."""
     place = ("analysis", "stages")
-    if draft.sound(place) and isinstance(written := draft.raw(*place), Sequence) and not written:
+    written = draft.raw(*place)
+    if draft.sound(place) and isinstance(written, Sequence) and not written:
         draft.fault(place, "analysis.stages is empty")
+    elif not draft.faults:  # a key 'workflows' that is left empty stands for none
+        draft.fault(("workflows",), "the document has no stages", "write analysis: {stages: [...]}")
 
 
 def _observed(holder: _Holder, node: str, observers: Mapping[str, tuple[Observer, ...]]) -> _Holder:

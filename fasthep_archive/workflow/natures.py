@@ -37,7 +37,7 @@ _NATURES: Mapping[str, Nature] = {
     "hep.zip_join": Nature(reads="streams"),
     "root_histograms": Nature(reads="products", hands_on=False, sink=True),
     "run.command": Nature(reads="products", hands_on=False, needy=False),
-    "run.python": Nature(reads="products", hands_on=False),
+    "run.python": Nature(reads="products", hands_on=False, needy=False),
 }
 _FAMILIES: Mapping[str, Nature] = {
     "hep.render.": Nature(reads="products", hands_on=False),

@@ -20,7 +20,7 @@ _NAMES = ("values", "histograms", "files")
 
 
 def run_events(params: Params, at: DocumentPath, draft: Draft) -> Params:
-    """``callable``, ``columns``, ``returns: [{name, type, like?}]``, ``params``, ``seed``, ``timeout?``."""
+    """``callable``, ``columns``, ``returns: [{name, type, like?}]``, ``params``, ``seed``, ``code?``, ``timeout?``."""
     if not draft.sound(at):
         return {}
     columns = listed_columns(params["columns"], at, draft)
@@ -76,7 +76,7 @@ def returned(value: JSON, columns: Sequence[str], at: DocumentPath, draft: Draft
 
 
 def run_python(params: Params, at: DocumentPath, draft: Draft) -> Params:
-    """``callable``, ``returns: {values, histograms, files, table}``, ``params``, ``seed``, ``timeout?``."""
+    """``callable``, ``returns: {values, histograms, files, table}``, ``params``, ``seed``, ``code?``, ``timeout?``."""
     if not draft.sound(at):
         return {}
     returns = mapping(params["returns"])
@@ -97,10 +97,17 @@ def run_python(params: Params, at: DocumentPath, draft: Draft) -> Params:
     }
 
 
+def used(entry: Mapping[str, JSON]) -> tuple[str, ...] | None:
+    """Return the files of the code that a function is said to use, under ``code``; none: nothing is said."""
+    written = entry.get("code")
+    return None if written is None else tuple(dict.fromkeys(str(name) for name in sequence(written)))
+
+
 def _common(params: Params) -> Params:
-    timeout = params.get("timeout")
+    timeout, uses = params.get("timeout"), used(params)
     return {
         "params": mapping(params.get("params") or {}),
         "seed": params.get("seed") or 0,
+        **({} if uses is None else {"code": list(uses)}),
         **({} if timeout is None else {"timeout": timeout}),
     }

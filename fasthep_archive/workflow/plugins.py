@@ -1,13 +1,16 @@
 """What a plug-in says of itself, as far as a document has to fit it: its parameters, and what it reads.
 
 A plug-in is loaded where a document names it, and not before. Its parameters are the fields of a dataclass, or what a
-mapping called ``schema`` describes (JSON Schema, draft 2020-12, of an object).
+mapping called ``schema`` describes (JSON Schema, draft 2020-12, of an object); of an operation of FAST-HEP, what its
+function takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from typing import cast
 
 from fasthep_archive import registry
 from fasthep_archive.digest import JSON
@@ -22,6 +25,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
 }
 """What values of plain types can be in a document."""
+_GIVEN = frozenset(("ctx", "self", "stream"))
+"""What operations of FAST-HEP are called with besides their parameters."""
 _WORDS: Mapping[str, str] = {"bool": "true or false", "float": "a number", "int": "a whole number", "str": "text"}
 
 
@@ -38,6 +43,8 @@ def checked(kind: str, name: str, params: Mapping[str, JSON], at: DocumentPath, 
         _by_schema(described, params, at, draft)
     elif is_dataclass(found) and isinstance(found, type):
         _by_fields(found, name, params, at, draft)
+    elif isinstance(spec := getattr(found, "spec", None), Mapping) and spec.get("kind") == "transform":
+        _by_signature(getattr(found, "impl", None) or getattr(found, "run", found), name, params, at, draft)
 
 
 def loaded(kind: str, name: str, at: DocumentPath, draft: Draft) -> object | None:
@@ -66,6 +73,24 @@ def _by_fields(plugin: type, name: str, params: Mapping[str, JSON], at: Document
             draft.fault((*at, key), f"{key} of {name} must be {_WORDS[declared]}")
     for key, item in known.items():
         if item.default is MISSING and item.default_factory is MISSING and key not in params:
+            draft.fault(at, f"missing parameter {key!r} of {name}")
+
+
+def _by_signature(function: object, name: str, params: Mapping[str, JSON], at: DocumentPath, draft: Draft) -> None:
+    """Check the parameters of an operation of FAST-HEP, which its function takes beside the stream and the context."""
+    try:
+        taken = inspect.signature(cast("Callable[..., object]", function)).parameters
+    except (TypeError, ValueError):  # nothing to call, or made by C: it is told when it is called
+        return
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {key: item for key, item in taken.items() if item.kind in named and key not in _GIVEN}
+    free = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in taken.values())
+    for key in params:
+        if key not in known and not free:
+            hint = nearest(key, known) or f"{name} has {', '.join(known) or 'no parameters'}"
+            draft.fault((*at, key), f"unknown parameter {key!r} of {name}", hint, key=True)
+    for key, item in known.items():
+        if item.default is item.empty and key not in params:
             draft.fault(at, f"missing parameter {key!r} of {name}")
 
 

@@ -101,13 +101,24 @@ def numbered(query: str, mark: str) -> str:
     return _TOKEN.sub(lambda match: f"{mark}{numbers[match['name']]}" if match["name"] else match[0], query)
 
 
+def bare(query: str) -> str:
+    """Return the query with question marks in the place of texts, quoted names and parameters, and without comments.
+
+    Every character that is left is where it was.
+
+    >>> bare("SELECT 'a;b' AS x; -- done")
+    'SELECT ????? AS x;        '
+    """
+    return _TOKEN.sub(lambda match: (" " if match[0][:2] in ("--", "/*") else "?") * len(match[0]), query)
+
+
 def is_ordered(query: str) -> bool:
     """Say whether a query orders its rows; an order inside of parentheses is not one of the result.
 
     >>> is_ordered("SELECT * FROM e ORDER BY n"), is_ordered("SELECT * FROM (SELECT * FROM e ORDER BY n)")
     (True, False)
     """
-    plain, count = _TOKEN.sub(" ", query), 1
+    plain, count = bare(query), 1
     while count:
         plain, count = _INNERMOST.subn(" ", plain)
     return _ORDER.search(plain) is not None

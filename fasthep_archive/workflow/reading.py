@@ -151,11 +151,16 @@ def _text(path: Path, shown: str) -> str:
 
 
 class _Lines:
-    """Where the lines of a text start, as editors count them: PyYAML also ends lines at U+0085, U+2028 and U+2029."""
+    """Where the lines of a text start, as editors count them: PyYAML also ends lines at U+0085, U+2028 and U+2029.
+
+    :ivar conflict: where version control left two versions of some lines; none: nowhere.
+    """
 
     def __init__(self, shown: str, text: str) -> None:
         self._shown = shown
         self._starts = [0, *(match.end() for match in re.finditer(r"\r\n|\n|\r", text))]
+        conflict = re.search(r"^<{7} ", text, re.MULTILINE)
+        self.conflict = None if conflict is None else self.location(conflict.start())
 
     def location(self, index: int) -> Location:
         """Return the place of the character at ``index``."""
@@ -166,6 +171,8 @@ class _Lines:
 def _syntax_fault(error: yaml.MarkedYAMLError, lines: _Lines) -> Fault:
     mark = error.problem_mark or error.context_mark
     where = lines.location(mark.index if mark else 0)
+    if lines.conflict is not None:
+        return Fault("a conflict of two versions that was not resolved", lines.conflict, "keep one of them")
     told = f"{error.context or ''} {error.problem or 'this is not YAML'}".strip()
     for part, message, hint in _SYNTAX:
         if part in told:

@@ -14,7 +14,7 @@ from typing import Literal, cast
 from fasthep_archive import registry
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
-from fasthep_archive.workflow import schema
+from fasthep_archive.workflow import parameters_calls, schema
 from fasthep_archive.workflow.code import Code, Coder
 from fasthep_archive.workflow.draft import Draft, mapping
 from fasthep_archive.workflow.values import DocumentPath
@@ -48,12 +48,14 @@ class FormulaFunction:
     """A function of the analysis that formulas can call.
 
     :ivar target: ``module:function``. :ivar returns: type of its values.
+    :ivar uses: the files of the code that it finds beside modules; none: all.
     :ivar code: of the function; none: there is none, or it has faults.
     """
 
     name: str
     target: str
     returns: Literal["float64", "int64", "bool"]
+    uses: tuple[str, ...] | None = None
     code: Code | None = None
     path: DocumentPath = field(compare=False)
 
@@ -74,14 +76,22 @@ def read_functions(draft: Draft, coder: Coder) -> tuple[FormulaFunction, ...]:
             continue
         at = (*path, "callable") if entry else path
         returns = cast("Literal['float64', 'int64', 'bool']", entry.get("returns", "float64"))
-        code = coder.function(target, at) if coder.placed else None
-        found.append(FormulaFunction(name=name, target=target, returns=returns, code=code, path=path))
+        code = coder.function(target, at, path) if coder.placed else None
+        uses = parameters_calls.used(entry)
+        found.append(FormulaFunction(name=name, target=target, returns=returns, uses=uses, code=code, path=path))
     return tuple(sorted(found, key=lambda item: item.name))
 
 
 def resolved_functions(functions: Sequence[FormulaFunction]) -> Mapping[str, JSON]:
     """Return the functions as a document writes them, by name."""
-    return {item.name: {"callable": item.target, "returns": item.returns} for item in functions}
+    return {
+        item.name: {
+            "callable": item.target,
+            "returns": item.returns,
+            **({} if item.uses is None else {"code": list(item.uses)}),
+        }
+        for item in functions
+    }
 
 
 def read_registry(draft: Draft, *, own: bool = False) -> Mapping[str, JSON]:

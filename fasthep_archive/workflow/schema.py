@@ -228,15 +228,16 @@ def _told(violation: _Violation) -> Iterator[Problem]:
         yield from _TOLD.get(violation.keyword, _told_otherwise)(violation)
 
 
-def _later(path: DocumentPath, what: str, *, key: bool) -> Problem:
+def _later(path: DocumentPath, what: str, *, key: bool, hint: str | None = None) -> Problem:
     message = f"{what} is part of the workflow language, but this version of fasthep-archive does not carry it out yet"
-    return Problem(path=path, message=message, key=key, later=True)
+    return Problem(path=path, message=message, hint=hint, key=key, later=True)
 
 
 def _unknown_keys(violation: _Violation) -> Iterator[Problem]:
     known = cast("Mapping[str, JSON]", violation.rule.get("properties", {}))
     hints = cast("Mapping[str, str]", violation.rule.get("x-hints", {}))
-    for key in cast("Mapping[str, JSON]", violation.value):
+    strange = not cast("Mapping[str, JSON]", violation.value).keys() & known.keys()
+    for key, value in cast("Mapping[str, JSON]", violation.value).items():
         if key in known:
             continue
         close = nearest(key, [*known, *hints])
@@ -245,8 +246,10 @@ def _unknown_keys(violation: _Violation) -> Iterator[Problem]:
         if hint is None and any(bracket in key for bracket in "()[]"):
             hint = "a comma or colon ends an unquoted text inside {...}: quote the formula"
         message = f"unknown key {key!r} in {spelled(violation.path)}"
-        hint = hint or f"known are {', '.join(sorted(known))}"
-        stands_for = "*" if key in hints else next((name for name in known if repr(name) in (close or "")), None)
+        quoted = "; a text with ': ' in it needs quotes" if strange and value is not None and close is None else ""
+        hint = hint or f"known are {', '.join(sorted(known))}{quoted}"
+        close_to = next((name for name in known if repr(name) in (close or "")), None)
+        stands_for = "*" if key in hints or strange else close_to
         yield Problem(path=(*violation.path, key), message=message, hint=hint, key=True, stands_for=stands_for)
 
 
@@ -271,9 +274,10 @@ def _wrong_type(violation: _Violation) -> Iterator[Problem]:
 
 def _not_allowed(violation: _Violation) -> Iterator[Problem]:
     value, noun = violation.value, violation.rule.get("x-noun")
-    patterns = cast("Sequence[str]", violation.rule.get("x-later", ()))
-    if isinstance(value, str) and any(fnmatchcase(value, pattern) for pattern in patterns):
-        yield _later(violation.path, f"{noun} {value!r}", key=False)
+    later = cast("Mapping[str, str]", violation.rule.get("x-later", {}))
+    instead = [hint for pattern, hint in later.items() if isinstance(value, str) and fnmatchcase(value, pattern)]
+    if instead:
+        yield _later(violation.path, f"{noun} {value!r}", key=False, hint=instead[0] or None)
         return
     allowed = list(dict.fromkeys(str(item) for item in cast("Sequence[JSON]", violation.argument) if item is not None))
     hint = None

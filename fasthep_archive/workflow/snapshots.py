@@ -111,6 +111,28 @@ def asked(draft: Draft, datasets: Iterable[Dataset], sources: Iterable[Source]) 
     return tuple(_named(draft, dataset, found) for dataset in datasets)
 
 
+def asked_beside(draft: Draft, datasets: Iterable[Dataset], sources: Iterable[Source]) -> tuple[Source, ...]:
+    """Return the sources, with full names in the place of ``sql://SOURCE`` among files of their own."""
+    kept = tuple(sources)
+    found = queries(kept)
+    named = {dataset.name: dataset for dataset in datasets}
+    return tuple(replace(source, files=_named_beside(draft, source, named, found)) for source in kept)
+
+
+def _named_beside(
+    draft: Draft, source: Source, datasets: Mapping[str, Dataset], found: Mapping[str, Query]
+) -> Mapping[str, tuple[str, ...]]:
+    return {
+        dataset: tuple(
+            _full(draft, datasets[dataset], name, found, (*source.path, "files", dataset, number))
+            if is_snapshot(name) and dataset in datasets
+            else name
+            for number, name in enumerate(names)
+        )
+        for dataset, names in source.files.items()
+    }
+
+
 def queries(sources: Iterable[Source]) -> Mapping[str, Query]:
     """Return the queries of all sources that have one, by the source's id."""
     return {source.id: query_of(source.id, source.options, source.path) for source in sources if source.kind == KIND}

@@ -260,20 +260,9 @@ class _Reader:
         return () if write is None else (write,)
 
     def _when(self, written: Written) -> StageWhen:
-        """Return when a stage is carried out; in FAST-HEP the key says how often one that draws or writes does so."""
-        value = written.entry.get("when")
-        if not isinstance(value, str) or not self._draft.conforms((*written.path, "when")):
-            return "on_success"
-        drawn = written.op.startswith(RENDERER) or written.nature.sink
-        if value in LIFECYCLE:
-            if not drawn and not written.sink:
-                hint = "what hangs on it has a 'when': render: {..., when: final}"
-                self._draft.fault((*written.path, "when"), f"stage {written.id!r} draws and writes nothing", hint)
-            elif drawn and LIFECYCLE[value] != "final":
-                message = f"a stage that draws does so once, not for each {LIFECYCLE[value]}"
-                hint = f"draw it where it is filled: render: {{style: ..., when: {LIFECYCLE[value]}}}"
-                self._draft.fault((*written.path, "when"), message, hint)
-        return "manual" if value == "manual" else "on_success"
+        """Return when a stage is carried out; of one that draws or writes, the key can say how often it does so."""
+        path = (*written.path, "when")
+        return "manual" if written.entry.get("when") == "manual" and self._draft.conforms(path) else "on_success"
 
 
 def _is_look(value: JSON) -> bool:
@@ -283,7 +272,9 @@ def _is_look(value: JSON) -> bool:
 
 def _applies_to(entry: Mapping[str, JSON]) -> str | None:
     condition = entry.get("applies_to")
-    return str(condition["eventtype"]) if isinstance(condition, Mapping) and "eventtype" in condition else None
+    if isinstance(condition, Mapping):
+        condition = condition.get("eventtype")
+    return None if condition is None else str(condition)
 
 
 def _lists(draft: Draft) -> Iterator[tuple[str | None, DocumentPath]]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from fasthep_archive import registry
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import nearest
-from fasthep_archive.workflow import parameters_calls, plugins
+from fasthep_archive.workflow import addresses, parameters_calls, plugins
 from fasthep_archive.workflow.code import Code, Coder
-from fasthep_archive.workflow.datasets import declared_names
+from fasthep_archive.workflow.datasets import Dataset, declared_names
 from fasthep_archive.workflow.draft import Draft, mapping, sequence, text
 from fasthep_archive.workflow.hanging import Observer
 from fasthep_archive.workflow.observing import read_observers, resolved_observer
@@ -20,6 +20,7 @@ from fasthep_archive.workflow.values import DocumentPath
 MissingBranches = Literal["error", "ignore"]
 JoinKind = Literal["zip", "match"]
 Mismatch = Literal["error", "inner", "left"]
+Beside = Literal["paired", "all"]
 _MISMATCHES: Mapping[JoinKind, tuple[str, ...]] = {"zip": ("error", "warn"), "match": ("error", "inner", "left")}
 """What each kind of join can do about sources of different events; ``warn`` is an error as well."""
 
@@ -36,7 +37,9 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
 """Options of each kind of source that are no fields of :class:`Source`."""
 _TABLES = frozenset({"arrow", "csv", "feather", "json", "npz", "parquet", "workshop.parquet"})
 """Kinds of sources whose files have columns in one table, where others have branches of trees."""
-_COMMON = frozenset({"kind", "stream_type", "tree", "branches", "missing_branches", "start", "stop", "inspect"})
+_COMMON = frozenset(
+    {"kind", "stream_type", "tree", "files", "branches", "missing_branches", "start", "stop", "inspect"}
+)
 """Keys of sources that are no options of a plug-in."""
 _MEANINGLESS = ("dataset", "event_type", "eventtype", "process")
 """Options of toy events that every dataset says of itself."""
@@ -49,6 +52,7 @@ class Source:
     :ivar id: of the stream; stages and aliases refer to it.
     :ivar kind: ``root_tree``, ``parquet``, ``csv`` ..., or that of a plug-in.
     :ivar tree: name of the TTree or RNTuple; empty for kinds whose files hold one table.
+    :ivar files: by dataset, the files that it is in; empty: those of the datasets themselves.
     :ivar options: of the kind, beside what is named here.
     :ivar branches: branches that must be there beside those that stages name.
     :ivar missing_branches: what a missing one of ``branches`` means.
@@ -60,6 +64,7 @@ class Source:
     kind: str
     stream_type: Literal["event_stream"]
     tree: str
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: Mapping[str, JSON] = field(default_factory=dict)
     branches: tuple[str, ...] | None
     missing_branches: MissingBranches
@@ -68,16 +73,39 @@ class Source:
     observers: tuple[Observer, ...] = ()
     path: DocumentPath = field(compare=False)
 
+    def listed(self, dataset: Dataset) -> Listed:
+        """Return the files that it is in for ``dataset``."""
+        if not self.files:
+            return Listed(names=dataset.files, path=(*dataset.path, "files"))
+        return Listed(names=self.files.get(dataset.name, ()), path=(*self.path, "files", dataset.name))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """A list of files.
+
+    :ivar names: as they are written. :ivar path: where the list stands in the document.
+    """
+
+    names: tuple[str, ...]
+    path: DocumentPath
+
+    def places(self) -> Iterator[tuple[DocumentPath, str]]:
+        """Yield where each file is named, and its name."""
+        return (((*self.path, number), name) for number, name in enumerate(self.names))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JoinInput:
     """A source that is part of a join.
 
     :ivar prefix: its columns are called ``PREFIX.NAME``; empty: they keep their names.
+    :ivar files: which of its files stand beside one of the first input: that of the same number, or all.
     """
 
     source: str
     prefix: str
+    files: Beside = "paired"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +134,8 @@ class FieldAlias:
     :ivar callable: ``module:function``; empty for others. :ivar columns: that the function sees.
     :ivar returns: type of what it returns, ``float64``, ``list[bool]`` ...
     :ivar like: of a list, the column that it has as many values as; empty: its own.
-    :ivar code: of the function; none: there is none, or it has faults.
+    :ivar uses: the files of the code that the function finds beside modules; none: all.
+    :ivar code: of the function; none: there is none, or it has faults. :ivar broken: whether these are reported.
     """
 
     alias: str
@@ -118,16 +147,18 @@ class FieldAlias:
     columns: tuple[str, ...] = ()
     returns: str = ""
     like: str = ""
+    uses: tuple[str, ...] | None = None
     code: Code | None = None
+    broken: bool = False
     path: DocumentPath = field(compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """Columns to keep, in order, and the tree to write them to; writers use it by its name."""
+    """Columns to keep, in order, and the tree to write them to, if any; writers use it by its name."""
 
     name: str
-    tree: str
+    tree: str | None
     keep: tuple[str, ...]
     path: DocumentPath = field(compare=False)
 
@@ -201,7 +232,8 @@ def _join_inputs(entry: Mapping[str, JSON], path: DocumentPath, draft: Draft) ->
             draft.moved[(*path, "inputs", number, "source")] = (*path, "inputs", number)
         described = {"source": item} if isinstance(item, str) else mapping(item)
         source = str(described["source"])
-        inputs.append(JoinInput(source=source, prefix=str(described.get("prefix", source))))
+        beside = cast("Beside", described.get("files", "paired"))
+        inputs.append(JoinInput(source=source, prefix=str(described.get("prefix", source)), files=beside))
     return tuple(inputs)
 
 
@@ -225,6 +257,11 @@ def _check_join(join: Join, sources: frozenset[str], draft: Draft) -> None:
         elif item.prefix in [other.prefix for other in join.inputs[:number]]:
             message = f"join {join.id!r} has prefix {item.prefix!r} twice"
             draft.fault(place, message, f"write {{source: {item.source}, prefix: ...}}")
+        if item.files == "all" and (number == 0 or join.kind == "zip"):
+            zipped = f"join {join.id!r} of kind zip puts entries of the same number side by side, file by file"
+            message = zipped if join.kind == "zip" else f"the events of join {join.id!r} are those of its first input"
+            hint = "write kind: match to find events in any file" if join.kind == "zip" else "say it of the others"
+            draft.fault((*place[:-1], "files"), message, hint, key=True)
 
 
 def read_primary(draft: Draft, known: frozenset[str]) -> str | None:
@@ -261,7 +298,7 @@ def _field(entry: Mapping[str, JSON], path: DocumentPath, draft: Draft, coder: C
         draft.fault(path, f"field {name!r} {written}", f"write one of: {', '.join(_FIELDS)}", key=True)
         return None
     called = {"columns", "returns"}
-    if (wrong := sorted(called & entry.keys())) and kinds != ["callable"]:
+    if (wrong := sorted((called | {"code"}) & entry.keys())) and kinds != ["callable"]:
         draft.fault((*path, wrong[0]), f"{wrong[0]!r} belongs to a callable", "leave it out", key=True)
         return None
     if kinds != ["callable"]:
@@ -294,7 +331,7 @@ def _called(entry: Mapping[str, JSON], name: str, path: DocumentPath, draft: Dra
     for place in ((*path, "returns", name), (*path, "returns", 0), (*path, "returns", 0, "like")):
         draft.moved[place] = (*path, "returns")
     target = str(entry["callable"])
-    code = coder.function(target, (*path, "callable")) if coder.placed else None
+    code = coder.function(target, (*path, "callable"), path) if coder.placed else None
     if not returned:
         return None
     kind = cast("Mapping[str, str]", returned[0])
@@ -305,7 +342,9 @@ def _called(entry: Mapping[str, JSON], name: str, path: DocumentPath, draft: Dra
         columns=tuple(columns),
         returns=kind["type"],
         like=kind.get("like", ""),
+        uses=parameters_calls.used(entry),
         code=code,
+        broken=coder.placed and code is None,
         path=path,
     )
 
@@ -319,23 +358,36 @@ def resolved_field(alias: FieldAlias) -> JSON:
     if alias.accessor:
         return {"stream": alias.stream, "accessor": alias.accessor}
     returns = f"{alias.returns} like {alias.like}" if alias.like else alias.returns
-    return {"stream": alias.stream, "callable": alias.callable, "columns": list(alias.columns), "returns": returns}
+    return {
+        "stream": alias.stream,
+        "callable": alias.callable,
+        "columns": list(alias.columns),
+        "returns": returns,
+        **({} if alias.uses is None else {"code": list(alias.uses)}),
+    }
 
 
 def read_layouts(draft: Draft) -> tuple[Layout, ...]:
     """Return the layouts of columns by name."""
     layouts = [
-        Layout(name=str(path[-1]), tree=str(entry["tree"]), keep=tuple(map(str, sequence(entry["keep"]))), path=path)
+        Layout(name=str(path[-1]), tree=tree, keep=tuple(map(str, sequence(entry["keep"]))), path=path)
         for path, value in draft.entries("outputs")
         for entry in [mapping(value)]
+        for tree in [str(entry["tree"]) if "tree" in entry else None]
     ]
     return tuple(sorted(layouts, key=lambda layout: layout.name))
 
 
-def resolved_source(source: Source) -> JSON:
-    """Return the source as a document writes it."""
+def resolved_layout(layout: Layout) -> JSON:
+    """Return the layout as a document writes it."""
+    return {**({} if layout.tree is None else {"tree": layout.tree}), "keep": list(layout.keep)}
+
+
+def resolved_source(source: Source, files: Mapping[str, str]) -> JSON:
+    """Return the source as a document writes it, with ``files`` in the place of the files that it names."""
     optional: dict[str, JSON] = {
         "tree": source.tree or None,
+        "files": _renamed(source, files) or None,
         "missing_branches": source.missing_branches if source.kind == "root_tree" else None,
         "columns" if source.kind in _TABLES else "branches": source.branches,
         "start": source.start,
@@ -354,10 +406,17 @@ def resolved_source(source: Source) -> JSON:
     }
 
 
+def _renamed(source: Source, files: Mapping[str, str]) -> JSON:
+    return {dataset: [files.get(name, name) for name in names] for dataset, names in source.files.items()}
+
+
 def resolved_join(join: Join) -> JSON:
     """Return the join as a document writes it; what observes it stands elsewhere."""
     matched: dict[str, JSON] = {"on": list(join.on), "on_mismatch": join.on_mismatch} if join.kind == "match" else {}
-    inputs: list[JSON] = [{"source": item.source, "prefix": item.prefix} for item in join.inputs]
+    inputs: list[JSON] = [
+        {"source": item.source, "prefix": item.prefix, **({"files": "all"} if item.files == "all" else {})}
+        for item in join.inputs
+    ]
     return {"kind": join.kind, **matched, "inputs": inputs}
 
 
@@ -378,6 +437,7 @@ def _source(name: str, entry: Mapping[str, JSON], path: DocumentPath, draft: Dra
         kind=kind,
         stream_type="event_stream",
         tree=str(entry.get("tree", "")),
+        files=_files(name, mapping(entry.get("files")), path, draft),
         options=_options(kind, entry, path, draft),
         branches=None if columns is None else tuple(map(str, sequence(columns))),
         missing_branches=cast("MissingBranches", entry.get("missing_branches", "error")),
@@ -386,6 +446,24 @@ def _source(name: str, entry: Mapping[str, JSON], path: DocumentPath, draft: Dra
         observers=read_observers(draft, (*path, "inspect")),
         path=path,
     )
+
+
+def _files(source: str, entry: Mapping[str, JSON], path: DocumentPath, draft: Draft) -> Mapping[str, tuple[str, ...]]:
+    """Return the files of a source by dataset; report unknown datasets, those without files, and bad addresses."""
+    datasets = declared_names(draft)
+    for dataset in entry.keys() - datasets if datasets else ():
+        message = f"source {source!r} has files for the unknown dataset {dataset!r}"
+        draft.fault((*path, "files", dataset), message, _known(dataset, datasets), key=True)
+    if entry and (lacking := sorted(datasets - entry.keys())):
+        message = f"source {source!r} has files of its own, but none for dataset {' and '.join(map(repr, lacking))}"
+        draft.fault((*path, "files"), message, f"write files: {{{lacking[0]}: [...]}}", key=True)
+    found = {dataset: tuple(map(str, sequence(names))) for dataset, names in entry.items()}
+    for dataset, names in found.items():
+        for number, name in enumerate(names):
+            scheme = addresses.scheme(name)
+            if scheme not in (None, "sql") and (wrong := addresses.fault(name, local=True)):
+                draft.fault((*path, "files", dataset, number), *wrong)
+    return found
 
 
 def _options(kind: str, entry: Mapping[str, JSON], path: DocumentPath, draft: Draft) -> Mapping[str, JSON]:

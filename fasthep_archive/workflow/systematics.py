@@ -30,7 +30,7 @@ _PLAN = ("weight", "replace", "datasets")
 class Variation:
     """One variation; what an axis of ``matrix`` stood for is filled in.
 
-    :ivar mode: ``plan``: all stages once more; ``inline``: the stages from ``anchor`` up to ``stop_before``.
+    :ivar mode: ``plan``: all stages once more; ``inline``: the stages from ``anchor`` up to those of ``stop_before``.
     :ivar eventtypes: of the datasets that it applies to; none: all. :ivar datasets: their names; none: all.
     :ivar requires: columns and ``stage.ID`` that must exist.
     :ivar multiply: formulas that every weight is multiplied with.
@@ -52,7 +52,7 @@ class Variation:
     dataset_replace: Mapping[str, str]
     anchor: str | None
     patch: Mapping[str, JSON]
-    stop_before: str | None
+    stop_before: tuple[str, ...]
     export: Mapping[str, str]
     metadata: Mapping[str, JSON]
     path: DocumentPath = field(compare=False)
@@ -148,8 +148,8 @@ class _Reader:
         self._check_mode(entry, mode, path)
         eventtypes, datasets = self._applicability(entry, path)
         multiply = mapping(entry.get("weight")).get("multiply")
-        anchor, stop = text(entry.get("anchor", entry.get("stage"))), self._stop(entry, path)
-        self._check_anchor(entry, anchor, stop, mode, path)
+        anchor = text(entry.get("anchor", entry.get("stage")))
+        self._check_anchor(entry, anchor, mode, path)
         return Variation(
             name=str(entry["name"]),
             mode=mode,
@@ -163,7 +163,7 @@ class _Reader:
             dataset_replace=self._swaps(entry, path),
             anchor=anchor,
             patch=self._patched(concrete, anchor) if mode == "inline" else {},
-            stop_before=stop,
+            stop_before=tuple(map(str, sequence(entry.get("stop_before")))),
             export=_texts(_fields(entry.get("export"))),
             metadata=mapping(entry.get("metadata")),
             path=path,
@@ -199,7 +199,11 @@ class _Reader:
         for number, name in enumerate(datasets):
             place = () if isinstance(wanted["datasets"], str) else (number,)
             self._check_dataset(name, (*path, "applies_to", "datasets", *place))
-        eventtypes = tuple(event_type(str(item)) for item in sequence(wanted.get("eventtypes")))
+        if "eventtype" in wanted and "eventtypes" in wanted:
+            message = "'eventtype' and 'eventtypes' mean the same"
+            self._draft.fault((*path, "applies_to", "eventtype"), message, "keep one of them", key=True)
+        written = wanted.get("eventtypes", wanted.get("eventtype"))
+        eventtypes = tuple(event_type(str(item)) for item in sequence(written))
         return eventtypes or None, tuple(datasets) or None
 
     def _swaps(self, entry: Mapping[str, JSON], path: DocumentPath) -> Mapping[str, str]:
@@ -213,29 +217,26 @@ class _Reader:
         if name not in self._datasets:
             self._draft.fault(path, f"there is no dataset {name!r}", of_known(name, sorted(self._datasets)), key=key)
 
-    def _stop(self, entry: Mapping[str, JSON], path: DocumentPath) -> str | None:
-        stops = [str(item) for item in sequence(entry.get("stop_before"))]
-        if len(stops) > 1:
-            message = "a variation can stop before one stage only in this version of fasthep-archive"
-            self._draft.fault((*path, "stop_before"), message, f"keep one of {', '.join(stops)}")
-        return stops[0] if stops else None
-
-    def _check_anchor(
-        self, entry: Mapping[str, JSON], anchor: str | None, stop: str | None, mode: str, path: DocumentPath
-    ) -> None:
+    def _check_anchor(self, entry: Mapping[str, JSON], anchor: str | None, mode: str, path: DocumentPath) -> None:
+        """Report stages that are not there, and those between which no events flow."""
         if mode == "plan":
             return
-        for key, name in (("stage" if "stage" in entry else "anchor", anchor), ("stop_before", stop)):
+        at = (*path, "stop_before")
+        single = isinstance(entry.get("stop_before"), str)
+        names = enumerate(map(str, sequence(entry.get("stop_before"))))
+        stops = [(at if single else (*at, number), name) for number, name in names]
+        for place, name in [((*path, "stage" if "stage" in entry else "anchor"), anchor), *stops]:
             if name is not None and name not in self._stages:
-                self._draft.fault((*path, key), f"there is no stage {name!r}", of_known(name, self._stages))
+                self._draft.fault(place, f"there is no stage {name!r}", of_known(name, self._stages))
         if anchor is None or anchor not in self._stages:
             return
         if nature(self._stages[anchor].op).reads == "products":
             message = f"stage {anchor!r} reads no events, so it can't be varied in between"
             self._draft.fault((*path, "anchor"), message, "write mode: plan, or another anchor")
-        if stop in self._stages and anchor not in self._above(stop):
-            message = f"stage {stop!r} does not read what stage {anchor!r} hands on"
-            self._draft.fault((*path, "stop_before"), message, "name a stage between which and the anchor events flow")
+        for place, stop in stops:
+            if stop in self._stages and anchor not in self._above(stop):
+                message = f"stage {stop!r} does not read what stage {anchor!r} hands on"
+                self._draft.fault(place, message, "name a stage between which and the anchor events flow")
 
     def _above(self, stage: str) -> frozenset[str]:
         """Return the stages whose events a stage reads, directly or not."""
@@ -294,7 +295,7 @@ def _resolved(variation: Variation, stages: Mapping[str, Stage]) -> JSON:
         "weight": {"multiply": list(variation.multiply)} if variation.multiply else {},
         "replace": variation.replace,
         "datasets": {"replace": variation.dataset_replace} if variation.dataset_replace else {},
-        "stop_before": variation.stop_before,
+        "stop_before": list(variation.stop_before),
         "export": variation.export,
         "metadata": variation.metadata,
     }
