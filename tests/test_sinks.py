@@ -287,6 +287,22 @@ def test_a_wider_type_in_a_later_file_widens_the_column(desk, kind):
     assert back.n.tolist() == [*range(5), *(2**40 + n for n in range(5))]
 
 
+@pytest.mark.parametrize("kind", ["arrow", "parquet", "root_tree"])
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_values_that_only_some_files_miss_can_be_missing(desk, kind, names):
+    missing = pa.table({"n": pa.array([1, None, 3])})
+    for name, table in zip(names, (pa.table({"n": pa.array([7, 8], pa.int64())}), missing), strict=True):
+        pyarrow.parquet.write_table(table, desk.directory / f"{name}.parquet")
+    form = {"tree": "events", "format": "rntuple"} if kind == "root_tree" else {}
+    data = {"datasets": [{"name": name, "files": [f"{name}.parquet"]} for name in "ab"]}
+    sources = {"events": {"kind": "parquet"}}
+    found = desk.written([define(x="n")], write(kind, keep=["x"], **form), data=data, sources=sources)
+    (content,) = found.values()
+    back = uproot.open(io.BytesIO(content))["events"].arrays() if kind == "root_tree" else READ[kind](content)
+    halves = {names[0]: [7, 8], names[1]: [1, None, 3]}
+    assert back.x.tolist() == [*halves["a"], *halves["b"]]
+
+
 def output(name, content):
     return Output(
         name=name, kind="columns", sha256=of_bytes(content), content=of_output(content, name), read=lambda: content

@@ -176,10 +176,17 @@ def _add_cache(commands: _Commands) -> None:
     _json_option(listing, "it")
     pruning = actions.add_parser("prune", help="remove what was not used lately; all of it can be made again")
     pruning.set_defaults(verb=verbs.cache_prune)
-    pruning.add_argument("--days", metavar="N", type=float, help="remove what was not used for N days")
-    pruning.add_argument("--keep", metavar="MB", type=float, help="keep at most so much, what was used last")
+    pruning.add_argument("--days", metavar="N", type=_amount, help="remove what was not used for N days")
+    pruning.add_argument("--keep", metavar="MB", type=_amount, help="keep at most so much, what was used last")
     _listed(pruning, "--area", "AREA", "of this area only", name="areas")
     _json_option(pruning, "what was removed")
+
+
+def _amount(text: str) -> float:
+    """Return a number that is not negative."""
+    if not (amount := float(text)) >= 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return amount
 
 
 def _add_migrate(commands: _Commands) -> None:

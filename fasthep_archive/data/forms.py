@@ -85,7 +85,7 @@ class Wider(DataError):
     :ivar column: its name.
     """
 
-    def __init__(self, name: str, before: np.dtype[Any], now: np.dtype[Any]) -> None:
+    def __init__(self, name: str, before: object, now: object) -> None:
         hint = f"define it with one type, for example {{name: NAME, expr: {name}, dtype: float64}}"
         super().__init__(f"column {name!r} is {before} in some files and {now} in others", hint=hint)
         self.column = name

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Literal, cast
 
@@ -64,6 +65,8 @@ class Variations:
 
 
 NOMINAL = "nominal"
+MOST_CELLS = 100_000_000
+"""Cells of a histogram. Its sums take 8 bytes a cell and more, in each worker and again where they are merged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +103,11 @@ class Hist:
     ) -> tuple[Stream, Fill | None]:
         """Lower the axes' formulas and the weights; the stream goes on unchanged."""
         stream = only(streams)
+        cells = prod(axis.size for axis in self.described(()))
+        if cells > MOST_CELLS:
+            message = f"the axes have {cells:,} cells together, flow bins included, of at most {MOST_CELLS:,}"
+            lowering.fault(message, (*path, "axes"), hint="take fewer bins, or several histograms of fewer axes")
+            return stream, None
         placed = [
             _axis_fill(axis, lowering, stream, (*path, "axes", number, "source"))
             for number, axis in enumerate(self.axes)

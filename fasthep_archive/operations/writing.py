@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
@@ -148,6 +148,18 @@ def _values(named: Named | None) -> Iterator[Value]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Held:
+    """What a file can hold beyond what its first part has: wider types, and columns whose values can be missing."""
+
+    types: Types = field(default_factory=lambda: AS_FIRST)
+    optional: frozenset[str] = frozenset()
+
+    def kept(self, columns: Sequence[Kept]) -> tuple[Kept, ...]:
+        """Return the columns of a part as the file has them."""
+        return tuple(replace(column, optional=column.optional or column.name in self.optional) for column in columns)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenFiles:
     """The files that a writer leaves.
 
@@ -202,17 +214,17 @@ class WrittenFiles:
         except Wider:
             if iter(parts) is parts:
                 raise
-            yield from self._files(parts, self._types(parts), left, cache)
+            yield from self._files(parts, self._holding(parts), left, cache)
         yield from self._empties(left, cache)
 
     def _files(
-        self, parts: Iterable[Part], types: Mapping[str, Types], left: list[str], cache: Path
+        self, parts: Iterable[Part], held: Mapping[str, _Held], left: list[str], cache: Path
     ) -> Iterator[Output]:
         """Yield the files of these parts that are left, in their order, and take them away from those."""
         for name, group in self._grouped(parts):
             if name in left:
                 yield from self._empties(left, cache, before=name)
-                yield from self._file(name, cache, partial(self._write, name, group, types.get(name, AS_FIRST)))
+                yield from self._file(name, cache, partial(self._write, name, group, held.get(name, _Held())))
                 left.remove(name)
 
     def _empties(self, left: list[str], cache: Path, before: str | None = None) -> Iterator[Output]:
@@ -234,15 +246,18 @@ class WrittenFiles:
         """Yield the names of the files, and the parts of each."""
         return groupby(parts, lambda part: self._name((part.dataset, part.file, part.number)))
 
-    def _types(self, parts: Iterable[Part]) -> Mapping[str, Types]:
-        """Return the types of each file's columns that hold the values of all its parts."""
-        found: dict[str, dict[str, np.dtype[Any]]] = {}
+    def _holding(self, parts: Iterable[Part]) -> Mapping[str, _Held]:
+        """Return what holds the values of all parts of each file."""
+        found: dict[str, _Held] = {}
         for name, group in self._grouped(parts):
-            known = found.setdefault(name, {})
+            types: dict[str, np.dtype[Any]] = {}
+            optional: set[str] = set()
             for part in group:
+                optional.update(column.name for column in keeping.described(part.state) if column.optional)
                 for column, values in keeping.columns(part.state).items():
                     kind = stored(values.content.dtype)
-                    known[column] = _wider(column, known.get(column, kind), kind)
+                    types[column] = _wider(column, types.get(column, kind), kind)
+            found[name] = _Held(types=types, optional=frozenset(optional))
         return found
 
     def _places(self) -> Iterable[Place]:
@@ -271,19 +286,20 @@ class WrittenFiles:
             name = name.replace(f"{{{token}}}", value)
         return f"{FOLDER}/{name}"
 
-    def _write(self, name: str, parts: Iterator[Part], types: Types, target: BinaryIO) -> None:
+    def _write(self, name: str, parts: Iterator[Part], held: _Held, target: BinaryIO) -> None:
         """Write the file with the columns of ``parts``, one of which is in memory at a time."""
         first = next(parts)
-        dataset, kept, waiting = first.dataset, keeping.described(first.state), [first]
+        dataset, kept, waiting = first.dataset, held.kept(keeping.described(first.state)), [first]
         del first
 
         def columns() -> Iterator[Mapping[str, Column]]:
             for part in chain(_popped(waiting), parts):
-                if keeping.described(part.state) != kept:
-                    raise DataError(_unlike(name, dataset, kept, part.dataset, keeping.described(part.state)))
+                found = keeping.described(part.state)
+                if held.kept(found) != kept:
+                    raise _unlike(name, dataset, kept, part.dataset, found)
                 yield keeping.columns(part.state)
 
-        self.writer.form.write(target, _branches(self.writer.form, kept), columns(), types)
+        self.writer.form.write(target, _branches(self.writer.form, kept), columns(), held.types)
 
     def _empty(self, name: str, target: BinaryIO) -> None:
         if self.writer.keep is None:
@@ -335,15 +351,16 @@ def _free(name: str, taken: set[str]) -> str:
     return name if name not in taken else _free(f"n{name}", taken)
 
 
-def _unlike(name: str, one: str, columns: Sequence[Kept], other: str, others: Sequence[Kept]) -> str:
-    """Return what keeps the events of two datasets out of one file."""
+def _unlike(name: str, one: str, columns: Sequence[Kept], other: str, others: Sequence[Kept]) -> DataError:
+    """Return what keeps the events of two parts, of these datasets, out of one file."""
     mine, theirs = ({column.name: column for column in found} for found in (columns, others))
     apart = f"{name} can't hold events of both {one} and {other}"
     for column in {**mine, **theirs}:
         if column not in mine or column not in theirs:
-            return (
-                f"{apart}: only {one if column in mine else other} has a column {column!r}, so list columns with keep"
-            )
+            only = one if column in mine else other
+            return DataError(f"{apart}: only {only} has a column {column!r}, so list columns with keep")
+        if replace(mine[column], optional=theirs[column].optional) != theirs[column]:
+            return DataError(f"{apart}: their columns {column!r} differ in type")
         if mine[column] != theirs[column]:
-            return f"{apart}: their columns {column!r} differ in type"
-    return f"{apart}: their columns are in different orders"
+            return Wider(column, "always there", "missing for some events")
+    return DataError(f"{apart}: their columns are in different orders")

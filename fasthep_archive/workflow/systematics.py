@@ -133,8 +133,9 @@ class _Reader:
     def _check_name(self, name: str, path: DocumentPath, names: dict[str, DocumentPath]) -> None:
         if name.lower() == NOMINAL:
             self._draft.fault((*path, "name"), "a variation can't be called 'nominal'", "that is what is not varied")
-        first = names.setdefault(name.lower(), path)
-        if first is path:
+        first = names.get(name.lower())
+        names[name.lower()] = path
+        if first is None:
             return
         if first == path:
             message, hint = f"the matrix makes two variations {name!r}", "write its axes into the name: {axis}"
