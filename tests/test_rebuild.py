@@ -19,11 +19,15 @@ import pytest
 from hostile import make
 from locked import PLATFORM, TOOLS, VERSION, Entry, Locked, Wheel, entry, pip, tiny, wheel
 
+from fasthep_archive.archive import replaying, running
 from fasthep_archive.bundle import form, interpreters, rebuild, source, verifier
 from fasthep_archive.bundle.interpreters import CannotRebuild, Interpreter, Wanted
+from fasthep_archive.context import Context, NoProgress
 from fasthep_archive.digest import of_bytes
 from fasthep_archive.environment import lock as locking
 from fasthep_archive.environment.lock import Lock
+from fasthep_archive.errors import ArchiveError
+from fasthep_archive.execution.asked import Asked
 
 FOREIGN = "cp27-cp27m-win32"
 ENVIRON = {"PATH": os.environ["PATH"], "PIP_CONFIG_FILE": os.devnull}
@@ -588,3 +592,10 @@ def test_a_file_that_turns_out_to_be_damaged_is_removed_again(tmp_path: Path) ->
     with contextlib.closing(source.opened(bundle)) as package, pytest.raises(form.Damage):
         source.extract(package, make.EVENTS, tmp_path / "out", "00" * 32, lambda _: None)
     assert not (tmp_path / "out" / make.EVENTS).exists()
+
+
+def test_a_replay_that_crashed_in_the_rebuilt_environment_is_an_error(tmp_path: Path) -> None:
+    context = Context(cache=tmp_path, now=None, measured=False, workers=1, progress=NoProgress())
+    wishes = replaying.Wishes(wanted=running.Wanted(asked=Asked()), workers=None, chunk=None, data=None, fetch=False)
+    with pytest.raises(ArchiveError, match="the replay in the rebuilt environment failed"):
+        replaying._run_there("/bin/false", tmp_path / "b.zip", tmp_path / "out", wishes, context)

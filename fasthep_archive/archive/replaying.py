@@ -259,6 +259,8 @@ def _replayed_there(opened: Bundle, target: Path, built: Built, wishes: Wishes, 
 
 def _run_there(python: str, bundle: Path, target: Path, wishes: Wishes, context: Context) -> None:
     """Let the tool in another environment replay; it shows its own progress."""
+    from fasthep_archive.execution.record import REPORT
+
     command = [python, "-I", "-m", "fasthep_archive", "replay", str(bundle), "--output", str(target)]
     command += ["--env", "current", "--yes", "--json"]
     command += ["--quiet"] if isinstance(context.progress, NoProgress) else []
@@ -277,7 +279,7 @@ def _run_there(python: str, bundle: Path, target: Path, wishes: Wishes, context:
         stdout=subprocess.DEVNULL,
         check=False,
     )
-    if done.returncode not in (0, 1):
+    if done.returncode not in (0, 1) or not (target / REPORT).exists():  # a crash of Python's is 1, too
         error = ArchiveError("the replay in the rebuilt environment failed", hint="what it said is above")
         error.exit_status = done.returncode if done.returncode > 0 else 3
         raise error
