@@ -152,6 +152,32 @@ def test_comments_above_a_section_stay_above_its_stage(tmp_path: Path) -> None:
     assert "    # Why A.\n    #  - a list\n    - {id: A," in text
 
 
+def test_no_comment_is_lost(tmp_path: Path) -> None:
+    sequence = """\
+# The analysis of 2019.
+# Licence: CC0
+
+stages:
+  - A: fast_carpenter.Define  # first
+  - B: mine.Stage
+  - C: fast_carpenter.Define
+# Why A.
+A:
+  variables:
+    - x: '1'  # one
+    # two follows
+    - y: "'#2'"
+B: {x: 1}  # what was B
+C: {variables: [{z: '3'}]}
+D: {y: 1}  # unused
+"""
+    found = migrated(tmp_path, sequence)
+    above = ("The analysis of 2019.", "Licence: CC0", "first", "Why A.", "one", "two follows")
+    assert "".join(f"    # {line}\n" for line in above) + "    - id: A" in found.text
+    assert "    # what was B\n    - {id: C," in found.text
+    assert any("the comment 'unused' was left out" in note for note in found.notes)
+
+
 def test_imported_stages_stand_where_they_were_imported(tmp_path: Path) -> None:
     (tmp_path / "more.yml").write_text("stages: [{B: fast_carpenter.Define}]\nB: {variables: [{y: '2'}]}\n")
     sequence = """\

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
+
+import yaml
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import Fault, Location, WorkflowError
@@ -76,6 +79,8 @@ def _asked(
     """Yield the stages that each entry of the list ``stages`` becomes."""
     top = cast("Mapping[str, Value]", root.content)
     listed = top["stages"].content
+    comments = _comments(text, {name: place.line for name, place in root.keys.items()})
+    loose = comments.pop("stages", ())
     for item in listed if isinstance(listed, Sequence) and not isinstance(listed, str) else ():
         named = item.content
         if not isinstance(named, Mapping) or len(named) != 1:
@@ -91,7 +96,11 @@ def _asked(
             faults.append(Fault(f"the section of stage {name!r} is no mapping of arguments", where))
             continue
         asked = _Asked(id=re.sub(r"[^\w-]", "_", name), section=given, where=where, notes=notes)
-        yield _commented(_brought(asked, str(kind.content)), _above(text, where))
+        brought, loose = _brought(asked, str(kind.content)), (*loose, *comments.pop(name, ()))
+        yield _commented(brought, loose)
+        loose = () if brought else loose
+    for line in (*loose, *chain.from_iterable(comments.values())):
+        notes.add(f"the comment {line!r} was left out", top["stages"].place.where)
 
 
 def _imported(
@@ -109,15 +118,35 @@ def _imported(
         faults.append(Fault(f"{file} has no list 'stages'", kind.place.where))
 
 
-def _above(text: str, where: Location) -> tuple[str, ...]:
-    """Return the comment on the lines directly above a section."""
-    lines = text.splitlines()
-    found: list[str] = []
-    for line in reversed(lines[: where.line - 1]):
-        if not line.lstrip().startswith("#"):
-            break
-        found.append(line.strip().removeprefix("#").removeprefix(" "))
-    return tuple(reversed(found))
+def _comments(text: str, sections: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """Return the comments of each section: on the lines directly above its name, and in it.
+
+    What stands above the first section is of ``stages``.
+
+    :param sections: the line on which each begins, counted from 1.
+    """
+    scalars = [(token.start_mark.index, token.end_mark.index) for token in yaml.scan(text) if _is_scalar(token)]
+    place, found = 0, dict[int, tuple[str, bool]]()
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        for mark in re.finditer(r"(?:^|(?<=\s))#", line):
+            if not any(start <= place + mark.start() < end for start, end in scalars):
+                found[number] = (line[mark.end() :].rstrip().removeprefix(" "), not line[: mark.start()].strip())
+                break
+        place += len(line)
+    begins = {line: name for name, line in sections.items()}
+    owned: dict[str, list[str]] = {}
+    for number, (comment, alone) in found.items():
+        after = number
+        while after in found and alone and found[after][1]:
+            after += 1
+        before = max((line for line in begins if line <= number), default=0)
+        owner = begins[after] if after in begins and alone else begins.get(before, "stages")
+        owned.setdefault(owner, []).append(comment)
+    return {name: tuple(lines) for name, lines in owned.items()}
+
+
+def _is_scalar(token: object) -> bool:
+    return isinstance(token, yaml.ScalarToken)
 
 
 def _commented(stages: Sequence[_Stage], comments: tuple[str, ...]) -> Sequence[Commented]:
