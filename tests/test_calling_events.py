@@ -8,6 +8,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from command import with_kernels
 from shifted import Desk, files, keys, variation, write_file
 
 from fasthep_archive.data.tables import Columns
@@ -503,6 +504,9 @@ def test_rows_can_not_be_seen(desk: Desk) -> None:
     assert any("a function is called with events, and these are rows" in fault for fault in faults(desk, text))
 
 
-def test_no_process_outlives_a_run(desk: Desk) -> None:
+def test_no_process_outlives_a_run(desk: Desk, tmp_path: Path, kernel_cache: Path) -> None:
+    own = Desk(desk.directory, with_kernels(tmp_path / "cache", kernel_cache))
+    own.run(planned(own, SCORE))
+    assert list((own.cache / "children").iterdir())
     end_children()
-    assert list((desk.cache / "children").iterdir()) == []
+    assert list((own.cache / "children").iterdir()) == []
