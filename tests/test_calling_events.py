@@ -18,7 +18,6 @@ from fasthep_archive.execution.plan import Plan
 from fasthep_archive.execution.run import Results
 from fasthep_archive.execution.todo import to_do
 from fasthep_archive.execution.worker import Unprintable
-from fasthep_archive.operations.child import end_children
 from fasthep_archive.workflow.model import Variation
 
 HEAD = """\
@@ -507,6 +506,4 @@ def test_rows_can_not_be_seen(desk: Desk) -> None:
 def test_no_process_outlives_a_run(desk: Desk, tmp_path: Path, kernel_cache: Path) -> None:
     own = Desk(desk.directory, with_kernels(tmp_path / "cache", kernel_cache))
     own.run(planned(own, SCORE))
-    assert list((own.cache / "children").iterdir())
-    end_children()
     assert list((own.cache / "children").iterdir()) == []
