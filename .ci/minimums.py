@@ -1,11 +1,10 @@
-"""Installs the lowest versions that pyproject.toml allows into a new environment and runs the tests with them."""
+"""Runs tests with the lowest versions that pyproject.toml allows: ``install DIRECTORY``, then ``test DIRECTORY``."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
-import tempfile
 import tomllib
 import venv
 from pathlib import Path
@@ -40,20 +39,35 @@ def constraints() -> str:
     )
 
 
-def main() -> int:
-    """Return the exit status of the tests."""
-    with tempfile.TemporaryDirectory() as scratch:
-        environment = Path(scratch) / "venv"
-        venv.create(environment, with_pip=True)
-        python = environment / "bin" / "python"
-        pins = Path(scratch) / "constraints.txt"
-        pins.write_text(constraints())
-        print(pins.read_text(), flush=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--constraint", pins, f"{ROOT}[test]"]
-        subprocess.run(install, check=True)
-        tests = [f"tests/test_{name}.py" for name in TESTS]
-        return subprocess.run([python, "-m", "pytest", "-q", *tests], cwd=ROOT, check=False).returncode
+def required() -> list[str]:
+    """Return what the package and its tests need, without the package itself."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    texts = [*project["dependencies"], *(text for name in ("test", "dask", "mpi", "sql") for text in extras[name])]
+    return [text for text in texts if not text.startswith(project["name"])]
+
+
+def install(environment: Path) -> None:
+    """Make an environment with the lowest versions: all but the package, whose sources others may just be reading."""
+    venv.create(environment, with_pip=True)
+    pins = environment / "constraints.txt"
+    pins.write_text(constraints())
+    print(pins.read_text(), flush=True)
+    python = environment / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--constraint", pins, *required()], check=True)
+
+
+def test(environment: Path) -> int:
+    """Return the exit status of the tests in that environment."""
+    python = environment / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", ROOT], check=True)
+    tests = [f"tests/test_{name}.py" for name in TESTS]
+    return subprocess.run([python, "-m", "pytest", "-q", *tests], cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    what, place = sys.argv[1:]
+    if what == "install":
+        install(Path(place))
+    else:
+        sys.exit(test(Path(place)))
