@@ -19,7 +19,8 @@ import uproot
 
 from fasthep_archive.execution import planner
 from fasthep_archive.execution.calling import EVENTS as BLOCK
-from fasthep_archive.execution.plan import Pass
+from fasthep_archive.execution.calling import Taken
+from fasthep_archive.execution.plan import Plan
 from fasthep_archive.execution.worker import states
 from fasthep_archive.formula.columns import Column
 from fasthep_archive.operations.called_events import column, records
@@ -56,8 +57,8 @@ def write(path: Path, events: int) -> None:
             file["events"].extend({"pt": random.exponential(40, size), "n": random.integers(0, 5, size), "jet": jets})
 
 
-def planned(directory: Path, cache: Path, stage: str) -> tuple[Pass, ...]:
-    """Return the passes of a workflow with ``stage``."""
+def planned(directory: Path, cache: Path, stage: str) -> Plan:
+    """Return the plan of a workflow with ``stage``."""
     (directory / "w.yaml").write_text(DOCUMENT.format(stage=stage))
     workflow, faults = build(load(directory / "w.yaml"))
     assert not faults, faults
@@ -66,16 +67,16 @@ def planned(directory: Path, cache: Path, stage: str) -> tuple[Pass, ...]:
     )
     plan, faults = planner.make_plan(workflow, operations(workflow, version="1"), settings)
     assert not faults, faults
-    return plan.passes
+    return plan
 
 
-def seconds(passes: tuple[Pass, ...], cache: Path) -> float:
+def seconds(plan: Plan, cache: Path) -> float:
     """Return the best of three times of all passes."""
 
     def once() -> float:
         start = time.perf_counter()
-        for step in passes:
-            states(step.partition, step.variant.work(tuple(step.parts)), cache)
+        for step in plan.passes:
+            states(step.partition, step.variant.work(tuple(step.parts)), cache, Taken(code=plan.code.__getitem__))
         return time.perf_counter() - start
 
     once()

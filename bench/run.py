@@ -76,7 +76,7 @@ def main() -> None:
             parser.error(f"no table {', '.join(sorted(unknown))}; there are {', '.join(found)}")
         for name in options.tables or found:
             lines = found[name]()
-            how = "" if name in SCRIPTS else f", minimum of {options.rounds} rounds"
+            how = "" if name in SCRIPTS else f", minimum of {options.rounds} round{'s'[options.rounds == 1 :]}"
             lines += ["", f"*Measured {today}{how}.*"]
             options.output.write_text(replaced(options.output.read_text(), name, lines))
             print(f"\n## {name}\n", *lines, sep="\n", flush=True)
