@@ -287,6 +287,17 @@ def test_a_wider_type_in_a_later_file_widens_the_column(desk, kind):
     assert back.n.tolist() == [*range(5), *(2**40 + n for n in range(5))]
 
 
+@pytest.mark.parametrize(("whole", "fits"), [(2**53, True), (2**53 + 1, False), (-(2**60), False)])
+def test_whole_numbers_are_not_rounded_into_a_column_of_floats(whole, fits):
+    parts = [{"x": Column(np.array([0.5]))}, {"x": Column(np.array([whole]))}]
+    if fits:
+        content = in_memory(ParquetForm(), [Branch(name="x")], parts)
+        assert READ["parquet"](content).x.tolist() == [0.5, float(whole)]
+    else:
+        with pytest.raises(DataError, match="column 'x' is float64 in some files and int64 in others"):
+            in_memory(ParquetForm(), [Branch(name="x")], parts)
+
+
 @pytest.mark.parametrize("kind", ["arrow", "parquet", "root_tree"])
 @pytest.mark.parametrize("names", ["ab", "ba"])
 def test_values_that_only_some_files_miss_can_be_missing(desk, kind, names):

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fasthep_archive.digest import JSON
 from fasthep_archive.errors import DataError
@@ -77,6 +78,10 @@ class Form(Protocol):
         :raises Wider: if a column has values that its type can't hold.
         :raises DataError: if parts don't fit together, or the format can't hold a column.
         """
+
+
+_EXACT = 2**53
+"""Up to here every whole number is a float64."""
 
 
 class Wider(DataError):
@@ -153,10 +158,20 @@ def _alike(branches: Sequence[Branch], parts: Iterable[Columns], types: Types) -
         columns = {branch.name: part[branch.name] for branch in branches}
         for name, column in columns.items():
             wanted = known.setdefault(name, stored(column.content.dtype))
+            content = column.content.astype(wanted, copy=False)
             if not np.can_cast(column.content.dtype, wanted, "safe") and name not in types:
                 raise Wider(name, wanted, column.content.dtype)
-            columns[name] = replace(column, content=column.content.astype(wanted, copy=False))
+            if _rounded(column.content, content):
+                raise Wider(name, wanted, column.content.dtype)
+            columns[name] = replace(column, content=content)
         yield columns
+
+
+def _rounded(whole: NDArray[Any], content: NDArray[Any]) -> bool:
+    """Say whether floats may not hold all of these whole numbers, which NumPy calls a safe cast."""
+    if whole.dtype.kind not in "iu" or content.dtype.kind != "f":
+        return False
+    return bool(((whole > _EXACT) | (whole < -_EXACT)).any())
 
 
 def _together(pieces: Sequence[Columns]) -> dict[str, Column]:
