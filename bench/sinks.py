@@ -11,17 +11,14 @@ events before; peaks are what comes on top. CSV has no lists, so its events are 
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from memory import alone, peak
 
 from fasthep_archive.data import content
 from fasthep_archive.data.arrow_files import ArrowForm, ParquetForm
@@ -110,24 +107,6 @@ def measured(function: Callable[[str, int, Path], None], name: str, events: int,
     return Measured(seconds=time.perf_counter() - begun, peak=peak(), before=before)
 
 
-def peak() -> int:
-    """Return the largest memory of this process so far, in bytes.
-
-    Linux: of the program that runs, where the system call's answer includes the process that has started it.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def alone(function: Callable[[str, int, Path], None], name: str, events: int, folder: Path) -> Measured:
-    """Return what a function takes in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measured, function, name, events, folder).result()
-
-
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Measures the writing of events.")
@@ -139,7 +118,7 @@ def main() -> None:
     for name, form in FORMS.items():
         with tempfile.TemporaryDirectory() as directory:
             folder = Path(directory)
-            written, digested = (alone(function, name, events, folder) for function in (write, digest))
+            written, digested = (alone(measured, function, name, events, folder) for function in (write, digest))
             size = (folder / "files" / f"skim{form.suffix}").stat().st_size
         cells = [
             name,

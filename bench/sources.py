@@ -13,20 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import sys
 import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+from memory import alone, peak
 
 if TYPE_CHECKING:
     from fasthep_archive.data.source import Read
@@ -244,29 +241,10 @@ def warm(kind: str) -> None:
         FLOORS[kind](path)
 
 
-def peak() -> int:
-    """Return the largest memory of this process so far, in bytes.
-
-    Linux: of the program that runs, where the system call's answer includes the process that has started it.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def measured(function: Callable[[str, Path], Measured], kind: str, path: Path) -> Measured:
-    """Return what a function measures in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        pool.submit(warm, kind).result()
-        return pool.submit(function, kind, path).result()
-
-
-def written(directory: Path, events: int, kind: str) -> Path:
-    """Return the file of a kind, written in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(write, directory, events, kind).result()
+    """Return what a function measures, after a few events."""
+    warm(kind)
+    return function(kind, path)
 
 
 def main() -> None:
@@ -283,10 +261,12 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for kind in asked.kinds:
         with tempfile.TemporaryDirectory() as directory:
-            path = written(Path(directory), asked.events, kind)
-            own, size = measured(ours, kind, path), path.stat().st_size
+            path = alone(write, Path(directory), asked.events, kind)
+            own, size = alone(measured, ours, kind, path), path.stat().st_size
             few = min(asked.events, MOST.get(kind, asked.events))
-            library = measured(floor, kind, path if few == asked.events else written(Path(directory), few, kind))
+            library = alone(
+                measured, floor, kind, path if few == asked.events else alone(write, Path(directory), few, kind)
+            )
             cells = [
                 kind,
                 f"{size / 1e6:.0f}",

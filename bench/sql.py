@@ -12,21 +12,19 @@ PostgreSQL's server is another process, whose memory is not in it.
 from __future__ import annotations
 
 import argparse
-import resource
 import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import numpy as np
+from memory import alone, peak
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
@@ -167,24 +165,6 @@ def measured(function: Callable[[Place, str], int], place: Place) -> Measured:
     before, begun = peak(), time.perf_counter()
     size = function(place, "")
     return Measured(seconds=time.perf_counter() - begun, peak=peak(), before=before, size=size)
-
-
-def peak() -> int:
-    """Return the largest memory of this process so far, in bytes.
-
-    Linux: of the program that runs, where the system call's answer includes the process that has started it.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def alone(function: Callable[..., object], *arguments: object) -> object:
-    """Return what a function returns in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def places(directory: Path, stack: ExitStack) -> Iterator[Place]:

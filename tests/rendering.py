@@ -115,7 +115,7 @@ def compared(
     derivation = operation.derivation(deriving(inputs, faults, facts))
     assert derivation is not None, faults
     products = {
-        name: (Output(name=f"histograms/{name}.json", content=histogram.to_json()),)
+        name: (Output(name=f"histograms/{name}.json", held=histogram.to_json()),)
         for name, histogram in histograms.items()
     }
     outputs = derivation.derive(products, Path("unused"))

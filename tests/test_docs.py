@@ -214,7 +214,7 @@ def a_bundle_of_another_machine(reader: Session, request: pytest.FixtureRequest)
     def ran(*arguments: Any, **others: Any) -> run.Results:
         results = run_plan(*arguments, **others)
         (output,) = results.outputs["DiMuonMass"]
-        other = Output(name=output.name, content=with_an_event_moved(output.content))
+        other = Output(name=output.name, held=with_an_event_moved(output.content))
         return replace(results, outputs={**results.outputs, "DiMuonMass": (other,)})
 
     with pytest.MonkeyPatch.context() as patched:

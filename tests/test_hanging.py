@@ -50,7 +50,7 @@ class Drawing:
 
     def derive(self, products: Mapping[str, tuple[Output, ...]], cache: Path) -> tuple[Output, ...]:
         told = {"datasets": self.datasets, **{name: taken[0].content.decode() for name, taken in products.items()}}
-        return (Output(name=self.outputs[0], content=json.dumps(told).encode()),)
+        return (Output(name=self.outputs[0], held=json.dumps(told).encode()),)
 
 
 @pytest.fixture(scope="module")

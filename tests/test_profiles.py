@@ -281,7 +281,7 @@ def drawn(stored_: Histogram, **params: object) -> Picture:
     renderer = Hist1D.read({**SMALL, "out": "x.svg", **params})
     derivation = renderer.derivation(deriving({"P": made(stored_)}, faults))
     assert derivation is not None, faults
-    outputs = derivation.derive({"P": (Output(name="histograms/P.json", content=stored_.to_json()),)}, Path("unused"))
+    outputs = derivation.derive({"P": (Output(name="histograms/P.json", held=stored_.to_json()),)}, Path("unused"))
     limits = params["axes"]["y"]["limits"] if "axes" in params else (0, 1)
     return Picture(outputs[0].content, (60, 120), limits)
 

@@ -600,8 +600,8 @@ def table(params: dict) -> list[dict[str, str]]:
         RENDERERS["cutflow_csv"].read({**params, "out": "Cuts.csv"}).derivation(deriving({"cutflow": made}, []))
     )
     outputs = (
-        Output(name="cutflows/Cuts.json", content=CUTFLOW.to_json()),
-        Output(name="cutflows/Cuts.csv", content=b""),
+        Output(name="cutflows/Cuts.json", held=CUTFLOW.to_json()),
+        Output(name="cutflows/Cuts.csv", held=b""),
     )
     (output,) = derivation.derive({"cutflow": outputs}, Path("unused"))
     assert output.name == derivation.outputs[0] == "tables/Cuts.csv"

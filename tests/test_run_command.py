@@ -64,8 +64,7 @@ def run(tmp_path: Path) -> Run:
         how = derivation(command if code is None else command.carrying(code))
         assert how is not None
         products = {
-            name: tuple(Output(name=file, content=file.encode()) for file in made.outputs)
-            for name, made in MADE.items()
+            name: tuple(Output(name=file, held=file.encode()) for file in made.outputs) for name, made in MADE.items()
         }
         runs = how.first if isinstance(how, Following) else how
         assert isinstance(runs, Bringing)
@@ -158,7 +157,7 @@ def test_a_value_that_is_not_there_is_told_at_its_key_with_what_there_is() -> No
     )
     assert how is not None
     with pytest.raises(TaskError, match=r"^doc\.yaml:7:3: value 'mu': f\.json has no 'fit\.Mu'") as error:
-        how.derive({"files": (Output(name="files/Fit/f.json", content=b'{"fit": {"mu": 1, "sd": 2}}'),)}, Path())
+        how.derive({"files": (Output(name="files/Fit/f.json", held=b'{"fit": {"mu": 1, "sd": 2}}'),)}, Path())
     assert error.value.hint == "did you mean 'mu'?; 'fit' in f.json has 'mu', 'sd'"
 
 

@@ -1,6 +1,7 @@
 """The store keeps whole results or none, for any number of processes."""
 
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,9 +83,7 @@ def test_files_stay_in_the_store_until_they_are_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     (tmp_path / "made").write_bytes(b"third")
     whole = Stretch.whole(tmp_path / "made")
-    store.put_files(
-        KEY, (Output(name=name, content=held) for name, held in {"b": b"first", "a": b"", "c": whole}.items())
-    )
+    store.put_files(KEY, (Output(name=name, held=held) for name, held in {"b": b"first", "a": b"", "c": whole}.items()))
     (tmp_path / "made").unlink()
     found = store.files(KEY)
     assert found is not None
@@ -94,7 +93,7 @@ def test_files_stay_in_the_store_until_they_are_read(tmp_path: Path) -> None:
         ("c", b"third", 5),
     ]
     assert all(isinstance(file.held, Stretch) for file in found)
-    assert [file.renamed("x").content for file in found] == [b"first", b"", b"third"]
+    assert [replace(file, name="x").content for file in found] == [b"first", b"", b"third"]
     packed = store.packed(KEY)
     assert packed is not None
     Store(tmp_path / "other").keep(KEY, packed)
@@ -103,7 +102,7 @@ def test_files_stay_in_the_store_until_they_are_read(tmp_path: Path) -> None:
 
 def test_damaged_files_count_as_absent(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.put_files(KEY, [Output(name="a", content=b"text")])
+    store.put_files(KEY, [Output(name="a", held=b"text")])
     (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
     whole = path.read_bytes()
     for position in range(0, len(whole), 5):

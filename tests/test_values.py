@@ -88,8 +88,8 @@ def files(weights: Mapping[str, Sequence[float]], counts: Mapping[str, int]) -> 
     found = [row(name, cut, sums[n], counts[name] - n) for name, sums in weights.items() for n, cut in enumerate(cuts)]
     cutflow = Cutflow(name="Select", rows=tuple(found))
     return (
-        Output(name="cutflows/Select.json", content=cutflow.to_json()),
-        Output(name="cutflows/Select.csv", content=cutflow.to_csv()),
+        Output(name="cutflows/Select.json", held=cutflow.to_json()),
+        Output(name="cutflows/Select.csv", held=cutflow.to_csv()),
     )
 
 
@@ -192,7 +192,7 @@ def test_an_integral_is_the_exact_sum_over_bins(histogram: Histogram, kernel_cac
     made = operation(
         *({"name": f"i{n}", "integral": {"of": "mass", "select": s}} for n, (s, _) in enumerate(SLICES.values()))
     )
-    found = computed(made, kernel_cache, mass=(Output(name="histograms/Mass.json", content=histogram.to_json()),))
+    found = computed(made, kernel_cache, mass=(Output(name="histograms/Mass.json", held=histogram.to_json()),))
     expected = [math.fsum(histogram.values[chosen].ravel().tolist()) for _, chosen in SLICES.values()]
     assert list(found.values()) == expected
 

@@ -386,7 +386,7 @@ class Placed:
     def derive(self, products: Mapping[str, tuple[Output, ...]], cache: Path) -> tuple[Output, ...]:
         """Return the files."""
         made = self.derivation.derive(products, cache)
-        return tuple(output.renamed(self._name(output.name)) for output in made)
+        return tuple(replace(output, name=self._name(output.name)) for output in made)
 
     def _name(self, name: str) -> str:
         directory, slash, file = name.rpartition("/")

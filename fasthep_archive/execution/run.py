@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fasthep_archive.context import PROCESSES, Context
 from fasthep_archive.digest import Digest
@@ -132,7 +132,7 @@ def _shelve(plan: Plan, tasks: Sequence[Task], store: Store) -> None:
     """Put the code that is not ours into the store, where workers find it: tasks travel without."""
     for key in dict.fromkeys(key for task in tasks for key in code_of(task.call)):
         if key not in store:
-            store.put_files(key, (Output(name=name, content=content) for name, content in plan.code[key].items()))
+            store.put_files(key, (Output(name=name, held=content) for name, content in plan.code[key].items()))
 
 
 def _workers(tasks: Sequence[Task], context: Context) -> int:
@@ -222,7 +222,7 @@ def _outputs(plan: Plan, store: Store) -> Iterator[tuple[str, tuple[Output, ...]
         files = store.files(node.key) if node.kept else None
         if files is not None:
             prefix = node.node.prefix
-            yield node.node.id, tuple(item.renamed(f"{prefix}{item.name}") for item in files)
+            yield node.node.id, tuple(replace(item, name=f"{prefix}{item.name}") for item in files)
 
 
 def _record(plan: Plan, todo: Todo, finished: Mapping[str, Done]) -> Iterator[TaskDone]:

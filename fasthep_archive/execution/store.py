@@ -90,7 +90,7 @@ class Store:
         found = []
         for name, described in zip(cast("list[str]", head["header"]), _arrays(head), strict=True):
             (size,) = cast("list[int]", described["shape"])
-            found.append(Output(name=name, content=Stretch(path=path, start=start, size=size)))
+            found.append(Output(name=name, held=Stretch(path=path, start=start, size=size)))
             start += size
         return tuple(found)
 

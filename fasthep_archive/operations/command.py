@@ -264,9 +264,9 @@ class CommandDerivation:
             left = self._collected(work, log)
             others = sorted(_files(work) - brought.keys() - left.keys())
         return (
-            *(Output(name=f"{FILES}{self.stage}/{name}", content=content) for name, content in left.items()),
-            Output(name=f"{LOGS}{self.stage}.log", content=log.encode()),
-            Output(name=f"{LOGS}{self.stage}{SUFFIX}", content=found.text(others)),
+            *(Output(name=f"{FILES}{self.stage}/{name}", held=content) for name, content in left.items()),
+            Output(name=f"{LOGS}{self.stage}.log", held=log.encode()),
+            Output(name=f"{LOGS}{self.stage}{SUFFIX}", held=found.text(others)),
         )
 
     def _brought(self, products: Mapping[str, tuple[Output, ...]]) -> Mapping[str, Bytes]:
@@ -357,7 +357,7 @@ class NumbersDerivation:
                 at = f"{value.place}: " if value.place else ""
                 message = f"{at}value {value.name!r}: {error.message}"
                 raise TaskError(message, hint=error.hint) from error
-        return (Output(name=f"values/{self.stage}.json", content=Values(numbers).to_json()), *files)
+        return (Output(name=f"values/{self.stage}.json", held=Values(numbers).to_json()), *files)
 
 
 def _remarks(stage: str, outputs: Sequence[Output]) -> tuple[str, ...]:

@@ -373,8 +373,8 @@ class CutflowProduct:
         rows = tuple(row for dataset in self.datasets for row in self._rows(dataset, totals.get(dataset)))
         cutflow = Cutflow(name=self.stage, rows=rows)
         return (
-            Output(name=self.outputs[0], content=cutflow.to_json()),
-            Output(name=self.outputs[1], content=cutflow.to_csv()),
+            Output(name=self.outputs[0], held=cutflow.to_json()),
+            Output(name=self.outputs[1], held=cutflow.to_csv()),
         )
 
     def _rows(self, dataset: str, totals: Sequence[WeightedSums] | None) -> Iterator[CutflowRow]:

@@ -343,7 +343,7 @@ class HistogramProduct:
             room = [(0, 0)] * (len(axes) - 1) + [(0, 1)]
             arrays = {name: np.pad(array, room) for name, array in arrays.items()}
         histogram = Histogram(name=self.stage, axes=tuple(axes), storage=self.hist.storage, **arrays)
-        return (Output(name=self.outputs[0], content=histogram.to_json()),)
+        return (Output(name=self.outputs[0], held=histogram.to_json()),)
 
 
 def split_categories(split: Axis, datasets: Sequence[str]) -> tuple[str, ...]:

@@ -74,16 +74,12 @@ class Part:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Output:
     """A product's file: its name below the outputs directory, and its canonical bytes, at hand or in another file."""
 
     name: str
     held: Bytes
-
-    def __init__(self, *, name: str, content: Bytes) -> None:
-        object.__setattr__(self, "name", name)
-        object.__setattr__(self, "held", content)
 
     @property
     def content(self) -> bytes:
@@ -94,10 +90,6 @@ class Output:
     def size(self) -> int:
         """Return the number of bytes."""
         return size_of(self.held)
-
-    def renamed(self, name: str) -> Output:
-        """Return the file under another name."""
-        return Output(name=name, content=self.held)
 
 
 class Product(Protocol):

@@ -207,4 +207,4 @@ class PythonDerivation:
         if self.leaves.table:
             contents.append(child.table.read_bytes())
         contents += [(child.out / name).read_bytes() for name in self.leaves.files]
-        return [Output(name=name, content=content) for name, content in zip(self.outputs, contents, strict=True)]
+        return [Output(name=name, held=content) for name, content in zip(self.outputs, contents, strict=True)]

@@ -187,7 +187,7 @@ class SnapshotProduct:
                 found[part.dataset].append(kind)
         described = [self._described(name, events[name], found[name]) for name in self.datasets]
         content: JSON = {"schema_snapshot" if self.types else "branches": 1, "node": self.node, "datasets": described}
-        return (Output(name=self.output, content=write_json(content)),)
+        return (Output(name=self.output, held=write_json(content)),)
 
     def _described(self, dataset: str, events: int, kinds: Sequence[Mapping[str, str]]) -> JSON:
         names = dict.fromkeys(name for kind in kinds for name in kind)

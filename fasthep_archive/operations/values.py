@@ -158,7 +158,7 @@ class ValuesDerivation:
                     f"stage {self.stage!r}: value {name!r} is {number!r}, not a finite number ({described})",
                     hint="a yield it is divided by may be 0; non_finite: allow in the stage's params lets it pass",
                 )
-        return (Output(name=self.outputs[0], content=found.to_json()),)
+        return (Output(name=self.outputs[0], held=found.to_json()),)
 
     def _computed(self, numbers: Mapping[str, float], cache: Path) -> Mapping[str, float]:
         from fasthep_archive.kernels.compile import compile_program

@@ -240,7 +240,7 @@ class WrittenFiles:
         with NamedTemporaryFile(dir=folder, prefix="file-") as target:
             write(cast("BinaryIO", target))
             target.flush()
-            yield Output(name=name, content=Stretch.whole(Path(target.name)))
+            yield Output(name=name, held=Stretch.whole(Path(target.name)))
 
     def _grouped(self, parts: Iterable[Part]) -> Iterator[tuple[str, Iterator[Part]]]:
         """Yield the names of the files, and the parts of each."""

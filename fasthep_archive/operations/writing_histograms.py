@@ -71,7 +71,7 @@ class RootFile:
             for output in _histograms(outputs)
             for converted in in_root(Histogram.from_json(output.content), PurePosixPath(output.name).stem)
         ]
-        return (Output(name=self.name, content=write_histograms(found, self.compression, self.level)),)
+        return (Output(name=self.name, held=write_histograms(found, self.compression, self.level)),)
 
 
 def _histograms(outputs: tuple[Output, ...]) -> Iterator[Output]:

@@ -82,7 +82,7 @@ class CutflowTable:
         for row in _by_cut(cutflow):
             cells = _cells(row)
             writer.writerow(cells[column] for column in columns)
-        return (Output(name=self.name, content=stream.getvalue().encode()),)
+        return (Output(name=self.name, held=stream.getvalue().encode()),)
 
 
 def _is_cutflow(name: str) -> bool:

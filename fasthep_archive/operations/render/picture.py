@@ -67,7 +67,7 @@ class Picture:
 
     def derive(self, products: Mapping[str, tuple[Output, ...]], cache: Path) -> tuple[Output, ...]:
         contents = {name: self._content(name, outputs) for name, outputs in products.items()}
-        return tuple(Output(name=name, content=self._drawn(name, page, contents)) for name, page in self.pages.items())
+        return tuple(Output(name=name, held=self._drawn(name, page, contents)) for name, page in self.pages.items())
 
     def _content(self, name: str, outputs: tuple[Output, ...]) -> Content:
         histogram = Histogram.from_json(histogram_of(outputs).content)
