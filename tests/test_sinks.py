@@ -298,6 +298,17 @@ def test_whole_numbers_are_not_rounded_into_a_column_of_floats(whole, fits):
             in_memory(ParquetForm(), [Branch(name="x")], parts)
 
 
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_whole_numbers_of_one_file_and_fractions_of_another_are_one_column(desk, names):
+    halves = dict(zip(names, ([7, 8], [0.5]), strict=True))
+    for name, values in halves.items():
+        pyarrow.parquet.write_table(pa.table({"n": values}), desk.directory / f"{name}.parquet")
+    data = {"datasets": [{"name": name, "files": [f"{name}.parquet"]} for name in "ab"]}
+    sources = {"events": {"kind": "parquet"}}
+    (content,) = desk.written([define(x="n")], write("parquet", keep=["n"]), data=data, sources=sources).values()
+    assert READ["parquet"](content).n.tolist() == [*halves["a"], *halves["b"]]
+
+
 @pytest.mark.parametrize("kind", ["arrow", "parquet", "root_tree"])
 @pytest.mark.parametrize("names", ["ab", "ba"])
 def test_values_that_only_some_files_miss_can_be_missing(desk, kind, names):

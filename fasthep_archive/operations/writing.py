@@ -256,7 +256,7 @@ class WrittenFiles:
                 optional.update(column.name for column in keeping.described(part.state) if column.optional)
                 for column, values in keeping.columns(part.state).items():
                     kind = stored(values.content.dtype)
-                    types[column] = _wider(column, types.get(column, kind), kind)
+                    types[column] = np.promote_types(types.get(column, kind), kind)  # which forms refuse if it rounds
             found[name] = _Held(types=types, optional=frozenset(optional))
         return found
 
@@ -313,17 +313,6 @@ def _popped(parts: list[Part]) -> Iterator[Part]:
     """Yield what is in a list, and let go of it."""
     while parts:
         yield parts.pop(0)
-
-
-def _wider(name: str, one: np.dtype[Any], other: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the type that holds the values of both exactly.
-
-    :raises Wider: if there is none.
-    """
-    found = np.promote_types(one, other)
-    if found.kind == "f" and any(kind.kind in "iu" and kind.itemsize == 8 for kind in (one, other)):
-        raise Wider(name, one, other)  # a float64 does not hold all integers of its size
-    return found
 
 
 def _branches(form: Form, kept: Sequence[Kept]) -> list[Branch]:

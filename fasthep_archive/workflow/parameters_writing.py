@@ -32,10 +32,12 @@ class _Kind:
     """What a kind of writer has beside path and columns.
 
     :ivar levels: the highest level of each compression, the default one first; 0: it has no levels.
+    :ivar suffixes: of its files; others that mean nothing here are left to the author.
     :ivar treed: whether there is a tree, of some format. :ivar products: whether it writes products, not events.
     """
 
     levels: Mapping[str, int]
+    suffixes: tuple[str, ...] = ()
     treed: bool = False
     products: bool = False
 
@@ -45,12 +47,12 @@ class _Kind:
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "arrow": _Kind(levels={"zstd": 22, "lz4": 0, "none": 0}),
-    "csv": _Kind(levels={}),
-    "npz": _Kind(levels={"zlib": 9, "none": 0}),
-    "parquet": _Kind(levels={"zstd": 22, "zlib": 9, "lz4": 0, "none": 0, "snappy": 0}),
-    "root_histograms": _Kind(levels={"zlib": 9, "lz4": 12, "none": 22, "zstd": 22}, products=True),
-    "root_tree": _Kind(levels={"zlib": 9, "lz4": 12, "zstd": 22, "none": 22}, treed=True),
+    "arrow": _Kind(levels={"zstd": 22, "lz4": 0, "none": 0}, suffixes=(".arrow", ".feather")),
+    "csv": _Kind(levels={}, suffixes=(".csv",)),
+    "npz": _Kind(levels={"zlib": 9, "none": 0}, suffixes=(".npz",)),
+    "parquet": _Kind(levels={"zstd": 22, "zlib": 9, "lz4": 0, "none": 0, "snappy": 0}, suffixes=(".parquet",)),
+    "root_histograms": _Kind(levels={"zlib": 9, "lz4": 12, "none": 22, "zstd": 22}, suffixes=(".root",), products=True),
+    "root_tree": _Kind(levels={"zlib": 9, "lz4": 12, "zstd": 22, "none": 22}, suffixes=(".root",), treed=True),
 }
 _PLUGGED = _Kind(levels={})
 """What the writers of plug-ins have: nothing but what they say themselves."""
@@ -71,6 +73,7 @@ def writer(entry: Params, at: DocumentPath, layouts: Mapping[str, Layout], draft
     when = LIFECYCLE[str(entry.get("when") or ("final" if products else "partition"))]
     path = str(entry.get("path") or "")
     _check_path(path, "final" if products else when, (*at, "path"), draft)
+    _check_suffix(path, kind, (*at, "path"), draft)
     layout = _layout(entry.get("use"), layouts, (*at, "use"), draft)
     params: dict[str, JSON] = {"path": path}
     if known.treed:
@@ -144,6 +147,15 @@ def _check_path(path: str, when: When, at: DocumentPath, draft: Draft) -> None:
     several = len(declared_names(draft)) > 1
     if several and when == "partition" and "part" in tokens and not {"dataset", "partition_id"} & set(tokens):
         draft.fault(at, "all datasets have a part 0_0", "write {dataset}_{part}, or {partition_id}")
+
+
+def _check_suffix(path: str, kind: str, at: DocumentPath, draft: Draft) -> None:
+    """Report the suffix of another kind of writer's files: whoever opens the file goes by it."""
+    suffix = PurePosixPath(path).suffix
+    others = [name for name, other in _KINDS.items() if suffix in other.suffixes]
+    if others and kind in _KINDS and kind not in others:
+        hint = f"leave it out, or write kind: {' or '.join(others)}"
+        draft.fault(at, f"{suffix} is the suffix of other files than those of {kind}", hint)
 
 
 def resolved_write(write: Write) -> JSON:

@@ -26,6 +26,8 @@ _Section = Mapping[str, JSON]
 _Stage = Mapping[str, JSON]
 
 _REDUCERS = frozenset({"sum", "prod", "any", "all", "count_nonzero", "max", "min", "argmin", "argmax", "counts"})
+_FILLED = {"max": "fill_none(max(...), -inf)", "min": "fill_none(min(...), inf)"}
+"""What awkward 0.x, which fast-carpenter used, gave for lists without values."""
 _CONDITIONS = frozenset({"any", "all"})
 _SIMPLE = re.compile(r"[A-Za-z_][\w.]*")
 
@@ -197,6 +199,8 @@ def _reduced(reducer: JSON, formula: str, fill: bool | float, asked: _Asked) -> 
         return f"nth({formula}, {reducer}, default={default})"
     if reducer not in _REDUCERS:
         asked.note(f"the reduction {reducer!r} is unknown and was left as it is")
+    if reducer in ("max", "min"):
+        asked.note(f"{reducer} of an empty list is missing here, not an infinity: {_FILLED[reducer]} would say that")
     return f"{'count' if reducer == 'counts' else reducer}({formula})"
 
 
