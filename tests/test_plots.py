@@ -24,9 +24,10 @@ from fasthep_archive.data.products import (
     StrCategoryAxis,
     VariableAxis,
 )
+from fasthep_archive.data.values import Values
 from fasthep_archive.report import tex
 from fasthep_archive.report.frames import amount, ticks
-from fasthep_archive.report.plots import cutflow, histogram
+from fasthep_archive.report.plots import cutflow, histogram, pictures
 
 SVG = "{http://www.w3.org/2000/svg}"
 DATASETS = {"data": "data", "dy": "mc", "ttbar": "mc"}
@@ -367,3 +368,13 @@ def test_deep_braces_are_read_without_recursion() -> None:
     assert tex.plain("$" + "\\bar " * 5000 + "x$").startswith("x")
     assert tex.plain("$" + "x_" * 5000 + "$").startswith("x")
     assert tex.plain("$" + "_" * 5000 + "x$").endswith("x")
+
+
+def test_numbers_are_a_table():
+    found = {"a<b": 0.1 + 0.2, "scale": 2.0, "bad": math.nan, **{f"n{number}": 1.0 for number in range(40)}}
+    (drawn,) = pictures({"values/Fit.json": Values(found).to_json()}, datasets={}).values()
+    root = ET.fromstring(drawn)
+    texts = ["".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[:6] == ["a<b = 0.30000000000000004a<b", "0.3", "scale = 2.0scale", "2", "bad = nanbad", "nan"]
+    assert texts[-1] == "and 3 more"
+    assert root.get("aria-label") == "Values Fit: 43 numbers"

@@ -71,7 +71,7 @@ def _texts(about: Description, contents: Contents, drawn: Markup) -> list[Member
 
     record = contents.record
     datasets = {dataset.name: dataset.eventtype for dataset in record.workflow.datasets}
-    shown = [item.name for item in contents.held if item.kind in ("histogram", "cutflow")]
+    shown = [item.name for item in contents.held if item.kind in ("histogram", "cutflow", "value")]
     outputs = {name: (contents.directory / name).read_bytes() for name in shown}
     pictures = {layout.output(name): found for name, found in plots.pictures(outputs, datasets=datasets).items()}
     about = replace(about, files=(*about.files, *map(seal.unwritten, seal.TEXTS)))

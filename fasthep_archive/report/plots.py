@@ -1,4 +1,4 @@
-"""Pictures of products: histograms of one and two axes, and cutflows, as self-contained SVG.
+"""Pictures of products: histograms of one and two axes, cutflows and numbers, as self-contained SVG.
 
 What is real data is drawn as points and what is simulated as a stack. Pictures are for looking: they have fewer digits
 than the products, long axes are shown with neighbouring bins merged, and more than two axes are summed over; each
@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,10 @@ from fasthep_archive.data.products import (
     Histogram,
     IntCategoryAxis,
     StrCategoryAxis,
+    Values,
     kind_of,
 )
-from fasthep_archive.report import curves, cutflows, heatmaps
+from fasthep_archive.report import curves, cutflows, heatmaps, numbers
 from fasthep_archive.report.curves import Bins, Series
 from fasthep_archive.report.heatmaps import Panel
 from fasthep_archive.report.markup import Markup
@@ -86,6 +88,8 @@ def pictures(outputs: Mapping[str, bytes], *, datasets: Mapping[str, str]) -> Ma
                 found[name] = histogram(product, datasets=datasets)
         elif kind == "cutflow":
             found[name] = cutflow(Cutflow.from_json(content), datasets=datasets)
+        elif kind == "value":
+            found[name] = numbers.picture(Values.from_json(content), PurePosixPath(name).stem)
     return found
 
 
