@@ -370,7 +370,11 @@ def test_deep_braces_are_read_without_recursion() -> None:
     assert tex.plain("$" + "_" * 5000 + "x$").endswith("x")
 
 
-def test_numbers_are_a_table():
+def test_files_of_other_contents_have_no_picture() -> None:
+    assert pictures({"files/Fit/limits.json": b"[1, 2]", "files/Cut.json": b'{"cutflow": 1}'}, datasets={}) == {}
+
+
+def test_numbers_are_a_table() -> None:
     found = {"a<b": 0.1 + 0.2, "scale": 2.0, "bad": math.nan, **{f"n{number}": 1.0 for number in range(40)}}
     (drawn,) = pictures({"values/Fit.json": Values(found).to_json()}, datasets={}).values()
     root = ET.fromstring(drawn)

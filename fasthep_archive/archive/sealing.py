@@ -66,12 +66,14 @@ def sealed(
 def _texts(about: Description, contents: Contents, drawn: Markup) -> list[Member]:
     """Return what people read in a bundle: README, licence, citation and the preview with its pictures."""
     from fasthep_archive.bundle import layout, seal
+    from fasthep_archive.data.products import stored_as
     from fasthep_archive.publish import citation, license, readme  # noqa: A004 - it renders LICENSE
     from fasthep_archive.report import plots, preview
 
     record = contents.record
     datasets = {dataset.name: dataset.eventtype for dataset in record.workflow.datasets}
-    shown = [item.name for item in contents.held if item.kind in ("histogram", "cutflow", "value")]
+    products = ((item.name, stored_as(item.name)) for item in contents.held)
+    shown = [name for name, form in products if form and form.read]
     outputs = {name: (contents.directory / name).read_bytes() for name in shown}
     pictures = {layout.output(name): found for name, found in plots.pictures(outputs, datasets=datasets).items()}
     about = replace(about, files=(*about.files, *map(seal.unwritten, seal.TEXTS)))

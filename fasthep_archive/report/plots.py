@@ -24,7 +24,7 @@ from fasthep_archive.data.products import (
     IntCategoryAxis,
     StrCategoryAxis,
     Values,
-    kind_of,
+    stored_as,
 )
 from fasthep_archive.report import curves, cutflows, heatmaps, numbers
 from fasthep_archive.report.curves import Bins, Series
@@ -81,15 +81,14 @@ def pictures(outputs: Mapping[str, bytes], *, datasets: Mapping[str, str]) -> Ma
     """
     found = {}
     for name, content in outputs.items():
-        kind = kind_of(name)
-        if kind == "histogram":
-            product = Histogram.from_json(content)
-            if not product.samples:  # means have no stack, nor sums over neighbouring bins
-                found[name] = histogram(product, datasets=datasets)
-        elif kind == "cutflow":
-            found[name] = cutflow(Cutflow.from_json(content), datasets=datasets)
-        elif kind == "value":
-            found[name] = numbers.picture(Values.from_json(content), PurePosixPath(name).stem)
+        form = stored_as(name)
+        product = form.read(content) if form and form.read else None
+        if isinstance(product, Cutflow):
+            found[name] = cutflow(product, datasets=datasets)
+        elif isinstance(product, Values):
+            found[name] = numbers.picture(product, PurePosixPath(name).stem)
+        elif product and not product.samples:  # means have no stack, nor sums over neighbouring bins
+            found[name] = histogram(product, datasets=datasets)
     return found
 
 
