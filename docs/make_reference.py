@@ -96,7 +96,7 @@ def commands() -> dict[str, str]:
 def command(name: str, text: str, verb: argparse.ArgumentParser) -> str:
     """Return how a command is used, what it does, and a table of its arguments and options."""
     actions = [action for action in verb._actions if not isinstance(action, argparse._HelpAction)]
-    arguments = [str(action.metavar) for action in actions if not action.option_strings]
+    arguments = [repeated(action) for action in actions if not action.option_strings]
     usage = f"    fasthep-archive {name} {' '.join(arguments)} [OPTIONS]"
     rows = [row for action in actions for row in described_action(action)]
     return f"{usage}\n\n{text[0].upper()}{text[1:]}.\n\n{table(('argument or option', 'meaning'), rows)}"
@@ -113,6 +113,11 @@ def described_action(action: argparse.Action) -> Iterable[tuple[str, str]]:
         for option in action.choices[choice.dest]._actions:
             if not isinstance(option, argparse._HelpAction):
                 yield f"`{choice.dest}` {spelled(option)}", explained(option)
+
+
+def repeated(action: argparse.Action) -> str:
+    """Return how an argument is written in a line of usage."""
+    return f"{action.metavar}..." if action.nargs == "+" else str(action.metavar)
 
 
 def spelled(action: argparse.Action) -> str:

@@ -17,7 +17,7 @@ import fasthep_archive
 from fasthep_archive.archive import Replayed
 from fasthep_archive.bundle import layout
 from fasthep_archive.digest import Digest, of_bytes
-from fasthep_archive.errors import BundleError, TaskError
+from fasthep_archive.errors import BundleError, TaskError, UsageError
 from fasthep_archive.verification.verdict import Level
 
 MASS = "histograms/DiMuonMass.json"
@@ -156,6 +156,38 @@ def test_verify_exits_with_4_and_names_what_is_damaged(
     done = command("verify", path, "-q", status=4)
     assert f"{name}: has the SHA-256 {of_bytes(members[name][::-1])}" in done.stderr
     assert "damaged" in done.stdout
+
+
+def test_one_damaged_bundle_does_not_stop_the_check_of_the_next(
+    command: Command, example_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "a.zip").write_bytes(b"no bundle")
+    (tmp_path / "b.zip").symlink_to(example_bundle)
+    done = command("verify", "a.zip", "absent.zip", "b.zip", "-q", cwd=tmp_path, status=4)
+    assert [line.partition(",")[0] for line in done.stdout.splitlines()] == ["a.zip: damaged"]
+    assert done.stderr.startswith("a.zip: file: 9 bytes is too little for a zip")
+    assert "error: no such file: absent.zip\n" in done.stderr
+    assert done.stderr.endswith("1 of 3 bundles are sound\n")
+
+    done = command("verify", "--json", "a.zip", "absent.zip", "b.zip", cwd=tmp_path, status=4)
+    damaged, absent, sound = map(json.loads, done.stdout.splitlines())
+    assert (damaged["bundle"], damaged["sound"], len(damaged["problems"])) == ("a.zip", False, 1)
+    assert absent == {"bundle": "absent.zip", "error": "no such file: absent.zip"}
+    assert (sound["bundle"], sound["sound"], sound["problems"]) == ("b.zip", True, [])
+    assert command("verify", "b.zip", "b.zip", "-q", cwd=tmp_path).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("x" * 300, "can't be read: File name too long"),
+        ("a\0b", "can't be read: embedded null byte"),
+        ("a", "no such file"),
+    ],
+)
+def test_what_can_not_be_a_bundle_is_said(name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        fasthep_archive.verify(tmp_path / name)
 
 
 def test_a_replay_that_nobody_agrees_to_runs_nothing(command: Command, example_bundle: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fasthep_archive.archive.surroundings import AnyPath, existing, usable_cpus
 from fasthep_archive.context import NoProgress, Progress
+from fasthep_archive.errors import UsageError
 
 if TYPE_CHECKING:
     from fasthep_archive.bundle.reader import Bundle
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
 
 
 def verify(bundle: AnyPath, *, progress: Progress | None = None) -> Verification:
-    """Return what is wrong with ``bundle``, if anything: every byte is read, and nothing from it runs."""
+    """Return what is wrong with ``bundle``, if anything: every byte is read, and nothing from it runs.
+
+    :raises UsageError: if it can't be read.
+    """
     from fasthep_archive.bundle.verifier import verify as verify_file
 
     path = existing(bundle)
     shown = progress or NoProgress()
     shown.start(f"verifying {path.name}", path.stat().st_size, "bytes")
-    return verify_file(path, progress=shown.advance, workers=usable_cpus())
+    try:
+        return verify_file(path, progress=shown.advance, workers=usable_cpus())
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror or error}") from None
 
 
 def open_bundle(bundle: AnyPath, *, payload: bool = False, progress: Progress | None = None) -> Bundle:

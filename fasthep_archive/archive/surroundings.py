@@ -148,8 +148,15 @@ def claimed(directory: Path) -> Path:
 def existing(bundle: AnyPath) -> Path:
     """Return the path of a bundle that is there."""
     path = Path(bundle)
-    if not path.exists():
-        raise UsageError(f"no such file: {path}")
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"no such file: {path}") from None
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # a directory that is closed to us, a name that can't be one, a loop of links
+        raise UsageError(f"{path} can't be read: {getattr(error, 'strerror', None) or error}") from None
     return path
 
 

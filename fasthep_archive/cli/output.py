@@ -107,6 +107,11 @@ def print_json(value: JSON) -> None:
     print(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
 
 
+def print_json_line(value: JSON) -> None:
+    """Print data of one of many, a line each (https://jsonlines.org)."""
+    print(json.dumps(value, sort_keys=True, ensure_ascii=False), flush=True)
+
+
 def tell(text: str) -> None:
     """Print something for people."""
     print(text, file=sys.stderr, flush=True)

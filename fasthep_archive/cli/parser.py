@@ -114,8 +114,10 @@ def _add_inspect(commands: _Commands) -> None:
 
 
 def _add_verify(commands: _Commands) -> None:
-    parser = _verb(commands, "verify", verbs.verify, "check every byte of a bundle; runs nothing from it")
-    _bundle_option(parser)
+    parser = _verb(commands, "verify", verbs.verify, "check every byte of bundles; runs nothing from them")
+    parser.add_argument(
+        "bundles", metavar="BUNDLE", nargs="+", help="one bundle or more, or directories that they were unpacked to"
+    )
     _json_option(parser, "the result")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing unless something is wrong")
 

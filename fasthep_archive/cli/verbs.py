@@ -9,8 +9,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from fasthep_archive.bundle.form import counted
-from fasthep_archive.cli.output import agreed, described, print_json, progress_bar, screen, tell, tell_run, tell_sidecar
-from fasthep_archive.errors import WorkflowError
+from fasthep_archive.cli.output import (
+    agreed,
+    described,
+    print_json,
+    print_json_line,
+    progress_bar,
+    screen,
+    tell,
+    tell_run,
+    tell_sidecar,
+)
+from fasthep_archive.errors import ArchiveError, WorkflowError
 
 if TYPE_CHECKING:
     from fasthep_archive.workflow.departures import Departure
@@ -186,20 +196,39 @@ def inspect(options: argparse.Namespace) -> int:
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Check every byte of a bundle."""
+    """Check every byte of each bundle; one that is damaged, or can't be read, doesn't stop the next."""
+    from fasthep_archive.bundle import verifier
+
+    several = len(options.bundles) > 1
+    statuses = [_verified(bundle, options, several=several) for bundle in options.bundles]
+    if verifier.DAMAGED in statuses and not options.json:
+        tell(f"\nhint: {verifier.HINT}")
+    if several and (any(statuses) or not options.quiet):
+        tell(f"{statuses.count(0)} of {len(statuses)} bundles are sound")
+    return max(statuses)
+
+
+def _verified(bundle: str, options: argparse.Namespace, *, several: bool) -> int:
+    """Check one bundle, tell what was found, and return the status; an error is raised if it is the only one."""
     from fasthep_archive import archive
     from fasthep_archive.bundle import verifier
 
-    with progress_bar(options) as progress:
-        found = archive.verify(options.bundle, progress=progress)
+    try:
+        with progress_bar(options) as progress:
+            found = archive.verify(bundle, progress=progress)
+    except ArchiveError as error:
+        if not several:
+            raise
+        if options.json:
+            print_json_line({"bundle": bundle, "error": error.message})
+        tell(f"error: {error}")
+        return error.exit_status
     if options.json:
-        print_json(verifier.result(found, options.bundle))
+        (print_json_line if several else print_json)(verifier.result(found, bundle))
     elif not found.sound or not options.quiet:
         for problem in found.problems:
-            tell(str(problem))
-        if not found.sound:
-            tell(f"\nhint: {verifier.HINT}")
-        print(verifier.verdict(found, options.bundle))
+            tell(f"{bundle}: {problem}" if several else str(problem))
+        print(verifier.verdict(found, bundle), flush=True)
     return 0 if found.sound else verifier.DAMAGED
 
 
